@@ -1,0 +1,110 @@
+"""Every error of ours, split by what the caller does next.
+
+    TradeboxError
+    ├── ConfigInvalid            stop: tell the operator every variable that is wrong
+    ├── AlertInvalid             answer: name every field that is wrong; nothing was stored or traded
+    ├── ExchangeError
+    │   ├── RequestRefused       the exchange said no: decide by role and code (strategy, section 7)
+    │   ├── RateLimited          it was not processed: ask again after `retry_after_ms`
+    │   ├── OutcomeUnknown       it may have been processed: find out before asking again (section 4)
+    │   └── ExchangeUnavailable  it was not sent or not taken: ask again later
+    └── StoreError
+        ├── StoreUnavailable     the database is away: decide nothing, send nothing
+        ├── CommitUnclear        the commit may have happened: send nothing, read the row again
+        ├── LeaseLost            another monitor decides now: discard what is in memory
+        └── SymbolBusy           the symbol has an open cycle: nothing was stored for this one
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldError:
+    """One thing wrong with one named value; `value` is text, shortened, and never a secret."""
+
+    field: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Return the one line that a person reads."""
+        return f"{self.field} = {self.value}: {self.reason}"
+
+
+class TradeboxError(Exception):
+    """Base of all errors that are ours to handle."""
+
+
+class ConfigInvalid(TradeboxError):
+    """The environment or the `.env` file is wrong; `errors` lists all of it at once."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        self.errors = tuple(errors)
+        lines = [f"  {error}" for error in self.errors]
+        super().__init__("\n".join(["The configuration cannot be used:", *lines]))
+
+
+class AlertInvalid(TradeboxError):
+    """The alert is not one that we can act on; `errors` lists all of it at once."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("; ".join(str(error) for error in self.errors))
+
+
+class ExchangeError(TradeboxError):
+    """A request to the exchange did not give what was asked for."""
+
+
+class RequestRefused(ExchangeError):
+    """The exchange answered and refused; nothing happened there."""
+
+    def __init__(self, *, code: int, text: str, http_status: int) -> None:
+        self.code = code  # the exchange's own, e.g. -2019
+        self.text = text
+        self.http_status = http_status
+        super().__init__(f"{code}: {text} (HTTP {http_status})")
+
+
+class RateLimited(ExchangeError):
+    """The request was not processed, because too many were made."""
+
+    def __init__(self, *, retry_after_ms: int, text: str = "too many requests") -> None:
+        self.retry_after_ms = retry_after_ms  # how long to send nothing
+        self.text = text
+        super().__init__(f"{text} (wait {retry_after_ms} ms)")
+
+
+class OutcomeUnknown(ExchangeError):
+    """The request may or may not have been carried out: no answer, or one that says nothing."""
+
+
+class ExchangeUnavailable(ExchangeError):
+    """The request certainly was not carried out: no connection, or 'service unavailable'."""
+
+
+class StoreError(TradeboxError):
+    """The database did not do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached, or is too busy; nothing was written."""
+
+
+class CommitUnclear(StoreError):
+    """The connection broke during COMMIT, so that what was written is not known."""
+
+
+class LeaseLost(StoreError):
+    """The symbol's lease is no longer ours, or its epoch has moved on; nothing was written."""
+
+
+class SymbolBusy(StoreError):
+    """The symbol already has an open cycle; `holder` is the webhook that started it, if known."""
+
+    def __init__(self, symbol: str, *, holder: str | None = None) -> None:
+        self.symbol = symbol
+        self.holder = holder
+        by = f", started by webhook {holder}" if holder else ""
+        super().__init__(f"{symbol} has an open cycle{by}")

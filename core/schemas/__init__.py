@@ -1,0 +1,1 @@
+"""Shapes of other people's JSON: alerts, and what the exchange sends."""
