@@ -1,0 +1,73 @@
+# Needs python3 (3.11 or newer, with venv), make and git; everything else is installed into this folder.
+PYTHON ?= python3
+PY := .venv/bin/python
+POETRY_VERSION := 2.5.1
+TOOLS := .tools/.poetry-$(POETRY_VERSION)
+VENV := .venv/.installed
+
+# Neither the program nor its tests report anything to anyone.
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint format browser install lock hooks migrate-apply migrate-create clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+
+run: $(VENV) ## start paper exchange, API and monitor; takes FEED= SYMBOL= FROM= TO= SPEED= PORT=
+	@exec $(PY) run.py
+
+check: lint ## formatting, lint, types, import rules, unit tests with full coverage of the core
+	$(PY) -m pytest tests/unit --cov=core.domain --cov=core.grid --cov=core.money \
+		--cov-branch --cov-report=term --cov-fail-under=100
+
+lint: $(VENV)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy .
+	$(PY) .venv/bin/lint-imports
+
+test: check browser ## everything: check, then integration, simulation, contract and browser tests
+	$(PY) -m pytest tests --ignore=tests/unit
+
+format: $(VENV) ## format the code and mend what ruff can mend
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+browser: $(VENV) ## find a browser for the browser tests, or install one
+	@$(PY) tests/browser/chromium.py
+
+migrate-apply: $(VENV) ## bring the database up to date (DB_CONNECTION_STR)
+	$(PY) -m alembic upgrade head
+
+migrate-create: $(VENV) ## write a migration from the models: make migrate-create NAME="what it does"
+	@test -n "$(NAME)" || { echo 'usage: make migrate-create NAME="what it does"' >&2; exit 2; }
+	$(PY) -m alembic revision --autogenerate -m "$(NAME)"
+
+install: $(VENV) ## install everything into .venv without running anything
+
+lock: $(TOOLS) ## write poetry.lock anew after a change of the dependencies
+	.tools/bin/python scripts/poetry.py lock
+
+hooks: $(VENV) ## run `make check` before every commit
+	$(PY) -m pre_commit install
+
+clean: ## remove what was installed and every cache; data and settings stay
+	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(TOOLS):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Tradebox needs Python 3.11 or newer as python3; or say which: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "preparing .tools (Poetry $(POETRY_VERSION)) ..."
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check \
+		"poetry==$(POETRY_VERSION)" "poetry-plugin-pypi-mirror==0.6.5"
+	@touch $@
+
+$(VENV): $(TOOLS) pyproject.toml poetry.lock scripts/poetry.py
+	@echo "installing the locked dependencies into .venv ..."
+	@$(PYTHON) -m venv .venv
+	@.tools/bin/python scripts/poetry.py install --no-interaction --quiet
+	@touch $@
