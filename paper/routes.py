@@ -1,0 +1,92 @@
+"""Which path is answered by whom, how it is secured, and whether it reads account data."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from paper import rest_account, rest_market, rest_orders
+from paper.desk import Desk
+from paper.params import Params
+
+Body = dict[str, Any] | list[dict[str, Any]]
+Handler = Callable[[Desk, Params, int], Body]
+
+
+class Security(StrEnum):
+    """What a request must carry: nothing, the API key, or the key and a signature."""
+
+    NONE = "none"
+    KEY = "key"
+    SIGNED = "signed"
+
+
+class Route(NamedTuple):
+    """One endpoint. `weight` is its IP weight; orders count against the account instead."""
+
+    security: Security
+    handler: Handler
+    weight: int
+    is_account_read: bool
+
+
+def _open(handler: Handler, weight: int = 1) -> Route:
+    return Route(Security.NONE, handler, weight, is_account_read=False)
+
+
+def _key(handler: Handler) -> Route:
+    return Route(Security.KEY, handler, 1, is_account_read=False)
+
+
+def _read(handler: Handler, weight: int = 1) -> Route:
+    return Route(Security.SIGNED, handler, weight, is_account_read=True)
+
+
+def _signed(handler: Handler, weight: int = 1) -> Route:
+    return Route(Security.SIGNED, handler, weight, is_account_read=False)
+
+
+ROUTES: dict[tuple[str, str], Route] = {
+    ("GET", "/fapi/v1/ping"): _open(rest_market.ping),
+    ("GET", "/fapi/v1/time"): _open(rest_market.time),
+    ("GET", "/fapi/v1/exchangeInfo"): _open(rest_market.exchange_info),
+    ("GET", "/fapi/v1/depth"): _open(rest_market.depth, 2),
+    ("GET", "/fapi/v1/ticker/price"): _open(rest_market.price),
+    ("GET", "/fapi/v2/ticker/price"): _open(rest_market.price),
+    ("GET", "/fapi/v1/ticker/bookTicker"): _open(rest_market.book_ticker, 2),
+    ("GET", "/fapi/v1/premiumIndex"): _open(rest_market.premium_index),
+    ("POST", "/fapi/v1/listenKey"): _key(rest_account.create_listen_key),
+    ("PUT", "/fapi/v1/listenKey"): _key(rest_account.extend_listen_key),
+    ("DELETE", "/fapi/v1/listenKey"): _key(rest_account.close_listen_key),
+    ("POST", "/fapi/v1/order"): _signed(rest_orders.place, 0),
+    ("POST", "/fapi/v1/order/test"): _signed(rest_orders.test, 0),
+    ("PUT", "/fapi/v1/order"): _signed(rest_orders.amend, 0),
+    ("DELETE", "/fapi/v1/order"): _signed(rest_orders.cancel),
+    ("DELETE", "/fapi/v1/allOpenOrders"): _signed(rest_orders.cancel_all),
+    ("GET", "/fapi/v1/order"): _read(rest_orders.query),
+    ("GET", "/fapi/v1/openOrder"): _read(rest_orders.query_open),
+    ("GET", "/fapi/v1/openOrders"): _read(rest_orders.open_orders),
+    ("GET", "/fapi/v1/allOrders"): _read(rest_orders.all_orders, 5),
+    ("GET", "/fapi/v1/userTrades"): _read(rest_orders.user_trades, 5),
+    ("POST", "/fapi/v1/algoOrder"): _signed(rest_orders.place_algo, 0),
+    ("DELETE", "/fapi/v1/algoOrder"): _signed(rest_orders.cancel_algo),
+    ("DELETE", "/fapi/v1/algoOpenOrders"): _signed(rest_orders.cancel_all_algos),
+    ("GET", "/fapi/v1/algoOrder"): _read(rest_orders.query_algo),
+    ("GET", "/fapi/v1/openAlgoOrders"): _read(rest_orders.open_algos),
+    ("GET", "/fapi/v1/allAlgoOrders"): _read(rest_orders.all_algos, 5),
+    ("GET", "/fapi/v1/rateLimit/order"): _read(rest_market.order_limits),
+    ("GET", "/fapi/v1/positionSide/dual"): _read(rest_account.position_mode, 30),
+    ("POST", "/fapi/v1/positionSide/dual"): _signed(rest_account.change_position_mode),
+    ("POST", "/fapi/v1/leverage"): _signed(rest_account.change_leverage),
+    ("POST", "/fapi/v1/marginType"): _signed(rest_account.change_margin_type),
+    ("GET", "/fapi/v1/symbolConfig"): _read(rest_account.symbol_config, 5),
+    ("GET", "/fapi/v1/accountConfig"): _read(rest_account.account_config, 5),
+    ("GET", "/fapi/v1/leverageBracket"): _read(rest_account.leverage_brackets),
+    ("GET", "/fapi/v1/commissionRate"): _read(rest_account.commission_rate, 20),
+    ("GET", "/fapi/v2/balance"): _read(rest_account.balance, 5),
+    ("GET", "/fapi/v3/balance"): _read(rest_account.balance, 5),
+    ("GET", "/fapi/v2/account"): _read(rest_account.account_v2, 5),
+    ("GET", "/fapi/v3/account"): _read(rest_account.account_v3, 5),
+    ("GET", "/fapi/v2/positionRisk"): _read(rest_account.position_risk_v2, 5),
+    ("GET", "/fapi/v3/positionRisk"): _read(rest_account.position_risk_v3, 5),
+    ("GET", "/fapi/v1/income"): _read(rest_account.income, 30),
+}
