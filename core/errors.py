@@ -1,18 +1,18 @@
 """Every error of ours, split by what the caller does next.
 
-    TradeboxError
-    ├── ConfigInvalid            stop: tell the operator every variable that is wrong
-    ├── AlertInvalid             answer: name every field that is wrong; nothing was stored or traded
-    ├── ExchangeError
-    │   ├── RequestRefused       the exchange said no: decide by role and code (strategy, section 7)
-    │   ├── RateLimited          it was not processed: ask again after `retry_after_ms`
-    │   ├── OutcomeUnknown       it may have been processed: find out before asking again (section 4)
-    │   └── ExchangeUnavailable  it was not sent or not taken: ask again later
-    └── StoreError
-        ├── StoreUnavailable     the database is away: decide nothing, send nothing
-        ├── CommitUnclear        the commit may have happened: send nothing, read the row again
-        ├── LeaseLost            another monitor decides now: discard what is in memory
-        └── SymbolBusy           the symbol has an open cycle: nothing was stored for this one
+TradeboxError
+├── ConfigInvalid            stop: tell the operator every variable that is wrong
+├── AlertInvalid             answer: name every field that is wrong; nothing was traded
+├── ExchangeError
+│   ├── RequestRefused       the exchange said no: decide by role and code (strategy, section 7)
+│   ├── RateLimited          it was not processed: ask again after `retry_after_ms`
+│   ├── OutcomeUnknown       it may have been processed: find out before asking again
+│   └── ExchangeUnavailable  it was not sent or not taken: ask again later
+└── StoreError
+    ├── StoreUnavailable     the database is away: decide nothing, send nothing
+    ├── CommitUnclear        the commit may have happened: send nothing, read the row again
+    ├── LeaseLost            another monitor decides now: discard what is in memory
+    └── SymbolBusy           the symbol has an open cycle: nothing was stored for this one
 """
 
 from collections.abc import Sequence
