@@ -1,0 +1,435 @@
+"""The installation's configuration: the only reader of the environment and of `.env`.
+
+`get_settings()` gives the values, read once. Whatever is wrong or missing is reported together, in
+one `ConfigInvalid`, which never contains a secret. `.env.example` describes every variable.
+"""
+
+import difflib
+import io
+import os
+from collections.abc import Iterator
+from decimal import Decimal
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Final, get_args
+from urllib.parse import urlsplit
+
+from dotenv.parser import parse_stream
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from core.domain.settings import MultiplierMode, OnHedgeFailed, Policy
+from core.errors import ConfigInvalid, FieldError
+from core.schemas.webhook import parse_symbol
+
+DEFAULT_DATABASE: Final = "sqlite:///data/tradebox.sqlite3"
+LIVE_CONSENT: Final = "real-money"
+# In the path of a webhook's address it is all that stands between the internet and the account.
+WEBHOOK_SECRET_LENGTH: Final = 16
+ENV_FILE_VARIABLE: Final = "TRADEBOX_ENV_FILE"
+NOT_SET: Final = "(not set)"
+HIDDEN: Final = "(hidden)"
+VALUE_SHOWN: Final = 80
+
+# What may stand before `://` and the drivers that we use for it: (asynchronous, synchronous).
+_DRIVERS: Final = {
+    "postgresql": ("postgresql+asyncpg", "postgresql+psycopg2"),
+    "sqlite": ("sqlite+aiosqlite", "sqlite"),
+}
+
+
+class Exchange(StrEnum):
+    """Where orders go."""
+
+    PAPER = "paper"
+    DEMO = "demo"
+    LIVE = "live"
+
+
+class FlatAction(StrEnum):
+    """What a `positionSide: flat` alert does."""
+
+    IGNORE = "ignore"
+    CLOSE = "close"
+
+
+class MarginType(StrEnum):
+    """The margin type that a symbol must have before an entry; KEEP takes it as it is."""
+
+    CROSSED = "CROSSED"
+    ISOLATED = "ISOLATED"
+    KEEP = "KEEP"
+
+
+class FundsCheck(StrEnum):
+    """What an available balance below deposit + extramarg does to an alert."""
+
+    REFUSE = "refuse"
+    WARN = "warn"
+
+
+class LogLevel(StrEnum):
+    """The least important log lines that are shown."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+_REST_URLS: Final = {
+    Exchange.LIVE: "https://fapi.binance.com",
+    Exchange.DEMO: "https://demo-fapi.binance.com",
+}
+_STREAM_URLS: Final = {
+    Exchange.LIVE: "wss://fstream.binance.com",
+    Exchange.DEMO: "wss://fstream.binancefuture.com",
+}
+
+
+class Settings(BaseSettings):
+    """All variables, named as in the environment but in lower case."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",  # the environment is full of other programs' variables
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+    )
+
+    # First, because the validators below ask which exchange it is.
+    exchange: Exchange = Exchange.PAPER
+    live_trading: Annotated[str, Field(validate_default=True)] = ""
+    binance_api_key: Annotated[SecretStr | None, Field(validate_default=True)] = None
+    binance_api_secret: Annotated[SecretStr | None, Field(validate_default=True)] = None
+    paper_url: str = "http://127.0.0.1:8010"
+    paper_api_key: SecretStr = SecretStr("paper-key")
+    paper_api_secret: SecretStr = SecretStr("paper-secret")
+    symbols: Annotated[tuple[str, ...], NoDecode] = ("BTCUSDT",)
+
+    # Secret as a whole, because it may carry a password.
+    db_connection_str: Annotated[SecretStr | None, Field(validate_default=True)] = None
+
+    mg_mode: MultiplierMode | None = None
+    flat_action: FlatAction = FlatAction.IGNORE
+    margin_type: MarginType = MarginType.CROSSED
+    funds_check: FundsCheck = FundsCheck.REFUSE
+    exit_slippage: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal("0.0002")  # a fraction, not %
+    on_hedge_failed: OnHedgeFailed = OnHedgeFailed.HOLD
+
+    stream_timeout: Annotated[float, Field(gt=0, le=3600)] = 30  # seconds
+    # Seconds; a listenKey lives for an hour after its last keep-alive.
+    user_timeout: Annotated[float, Field(gt=0, lt=3600)] = 1800
+    rate_share: Annotated[Decimal, Field(gt=0, le=1)] = Decimal("0.5")  # of the request budget
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8009
+    webhook_secret: Annotated[SecretStr | None, Field(validate_default=True)] = None
+    admin_user: str = "admin"
+    # None: the launcher makes one up and shows it once; without a launcher nobody can log in.
+    admin_password: Annotated[SecretStr | None, Field(validate_default=True)] = None
+    session_secret: SecretStr | None = None  # None: made up at start, which ends all sessions
+
+    prefect_api_url: str | None = None
+    log_level: LogLevel = LogLevel.INFO
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment only; `.env` comes in through `load_settings`, which checks it."""
+        return init_settings, env_settings
+
+    @property
+    def is_live(self) -> bool:
+        """Return whether real money is traded."""
+        return self.exchange is Exchange.LIVE
+
+    @property
+    def rest_url(self) -> str:
+        """Return the exchange's REST address, without a path."""
+        return _REST_URLS.get(self.exchange, self.paper_url)
+
+    @property
+    def stream_url(self) -> str:
+        """Return the exchange's websocket address, without a path."""
+        paper = "ws" + self.paper_url.removeprefix("http")  # https becomes wss
+        return _STREAM_URLS.get(self.exchange, paper)
+
+    @property
+    def api_key(self) -> SecretStr:
+        """Return the key for the exchange in use."""
+        if self.exchange is Exchange.PAPER:
+            return self.paper_api_key
+        assert self.binance_api_key is not None, "demanded by _demand"
+        return self.binance_api_key
+
+    @property
+    def api_secret(self) -> SecretStr:
+        """Return the secret for the exchange in use."""
+        if self.exchange is Exchange.PAPER:
+            return self.paper_api_secret
+        assert self.binance_api_secret is not None, "demanded by _demand"
+        return self.binance_api_secret
+
+    @property
+    def async_url(self) -> str:
+        """Return the database's address for SQLAlchemy's asynchronous engine."""
+        url = self._database_url()
+        if "sslmode" in url.query:  # libpq's name; asyncpg calls it ssl
+            query = {"ssl" if key == "sslmode" else key: value for key, value in url.query.items()}
+            url = url.set(query=query)
+        return self._rendered(url, driver=0)
+
+    @property
+    def sync_url(self) -> str:
+        """Return the database's address for SQLAlchemy's synchronous engine."""
+        url = self._database_url()
+        if "ssl" in url.query and url.get_backend_name() == "postgresql":
+            query = {"sslmode" if key == "ssl" else key: value for key, value in url.query.items()}
+            url = url.set(query=query)
+        return self._rendered(url, driver=1)
+
+    @property
+    def shown_url(self) -> str:
+        """Return the database's address for logs, its password hidden."""
+        return self._database_url().render_as_string(hide_password=True)
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """Return the SQLite file; None with PostgreSQL."""
+        url = self._database_url()
+        return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+
+    @property
+    def policy(self) -> Policy:
+        """Return what each new cycle copies from the installation."""
+        return Policy(exit_slippage=self.exit_slippage, on_hedge_failed=self.on_hedge_failed)
+
+    def _database_url(self) -> URL:
+        given = self.db_connection_str
+        return make_url(given.get_secret_value() if given else DEFAULT_DATABASE)
+
+    def _rendered(self, url: URL, *, driver: int) -> str:
+        name = _DRIVERS[url.get_backend_name()][driver]
+        return url.set(drivername=name).render_as_string(hide_password=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _strip(cls, value: object) -> object:
+        return value.strip() if isinstance(value, str) else value
+
+    @field_validator(
+        "exchange", "flat_action", "funds_check", "on_hedge_failed", "mg_mode", mode="before"
+    )
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("margin_type", "log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("symbols", mode="before")
+    @classmethod
+    def _split_symbols(cls, value: object) -> object:
+        return parse_symbols(value) if isinstance(value, str) else value
+
+    @field_validator("paper_url", "prefect_api_url")
+    @classmethod
+    def _check_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError("must be an address such as http://127.0.0.1:8010")
+        return value.rstrip("/")
+
+    @field_validator("db_connection_str")
+    @classmethod
+    def _check_database(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(_normalised_url(value.get_secret_value()))
+
+    @field_validator("binance_api_key", "binance_api_secret")
+    @classmethod
+    def _demand_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        exchange = info.data.get("exchange", Exchange.PAPER)
+        if not value and exchange is not Exchange.PAPER:
+            kind = "demo trading" if exchange is Exchange.DEMO else "your account"
+            raise ValueError(
+                f"needed with EXCHANGE={exchange}; make an API key for {kind} at Binance"
+            )
+        return value
+
+    @field_validator("live_trading")
+    @classmethod
+    def _demand_consent(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("exchange") is Exchange.LIVE and value != LIVE_CONSENT:
+            raise ValueError(f"set it to {LIVE_CONSENT} if EXCHANGE=live is really meant")
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _demand_webhook_secret(
+        cls, value: SecretStr | None, info: ValidationInfo
+    ) -> SecretStr | None:
+        if info.data.get("exchange") is Exchange.LIVE and (
+            not value or len(value) < WEBHOOK_SECRET_LENGTH
+        ):
+            raise ValueError(
+                f"needed with EXCHANGE=live, at least {WEBHOOK_SECRET_LENGTH} characters; "
+                "put the same into your alerts"
+            )
+        return value
+
+    @field_validator("admin_password")
+    @classmethod
+    def _demand_password(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if info.data.get("exchange") is Exchange.LIVE and not value:
+            raise ValueError("needed with EXCHANGE=live; it guards the panel")
+        return value
+
+    @field_validator("db_connection_str")
+    @classmethod
+    def _demand_database(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if info.data.get("exchange") is Exchange.LIVE and not value:
+            raise ValueError(
+                "needed with EXCHANGE=live; name the database, e.g. postgresql://user:password@host/db"
+            )
+        return value
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return the configuration, read once; raise `ConfigInvalid` with all its errors."""
+    return load_settings()
+
+
+def load_settings() -> Settings:
+    """Return the configuration as it is now: the environment, then `.env`, then the defaults.
+
+    `.env` is looked for in the working directory, or where TRADEBOX_ENV_FILE says.
+    """
+    named = os.environ.get(ENV_FILE_VARIABLE)
+    errors: list[FieldError] = []
+    values = _read_env_file(Path(named or ".env"), must_exist=bool(named), errors=errors)
+    unset = {name: value for name, value in values.items() if not _is_in_environment(name)}
+    try:
+        settings = Settings(**unset)
+    except ValidationError as error:
+        errors += [_explained(details) for details in error.errors()]
+    if errors:
+        # The causes carry values, secrets among them: they stay out of the traceback.
+        raise ConfigInvalid(errors) from None
+    return settings
+
+
+def parse_symbols(text: str) -> tuple[str, ...]:
+    """Return the symbols of a comma-separated list, each once; ValueError names a bad one."""
+    symbols: dict[str, None] = {}
+    for item in text.split(","):
+        try:
+            symbols[parse_symbol(item)] = None
+        except ValueError as error:
+            raise ValueError(f"{item.strip() or 'an empty item'}: {error}") from None
+    return tuple(symbols)
+
+
+def variable_names() -> tuple[str, ...]:
+    """Return every variable that is read, as written in the environment."""
+    return (*(name.upper() for name in Settings.model_fields), ENV_FILE_VARIABLE)
+
+
+def _read_env_file(path: Path, *, must_exist: bool, errors: list[FieldError]) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        if must_exist:
+            errors.append(_file_error(path, f"does not exist; correct {ENV_FILE_VARIABLE}"))
+        return {}
+    except OSError as error:
+        errors.append(_file_error(path, f"cannot be read: {error.strerror}"))
+        return {}
+    except UnicodeDecodeError as error:
+        errors.append(_file_error(path, f"is not UTF-8 text (byte {error.start})"))
+        return {}
+    return dict(_env_pairs(text, path, errors))
+
+
+def _env_pairs(text: str, path: Path, errors: list[FieldError]) -> Iterator[tuple[str, str]]:
+    known = variable_names()
+    for binding in parse_stream(io.StringIO(text)):
+        line = f"line {binding.original.line}"
+        if binding.error or (binding.key is not None and binding.value is None):
+            errors.append(_file_error(path, f"{line} is not of the form NAME=value"))
+        elif binding.key is None or binding.value is None:
+            continue  # a comment or a blank line
+        elif binding.key in known:
+            yield binding.key.lower(), binding.value
+        elif near := difflib.get_close_matches(binding.key, known, n=1, cutoff=0.85):
+            errors.append(_file_error(path, f"{line}: unknown {binding.key}, is it {near[0]}?"))
+
+
+def _is_in_environment(name: str) -> bool:
+    return any(key.lower() == name and value for key, value in os.environ.items())
+
+
+def _file_error(path: Path, reason: str) -> FieldError:
+    return FieldError(field=".env", value=str(path), reason=reason)
+
+
+def _explained(details: ErrorDetails) -> FieldError:
+    name = str(details["loc"][0])
+    reason = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    given = details["input"]
+    if given is None or given == "":
+        shown = NOT_SET
+    elif _is_secret(name) or "@" in str(given):  # an address may carry a password too
+        shown = HIDDEN
+    else:
+        shown = str(given)[:VALUE_SHOWN]
+    return FieldError(field=name.upper(), value=shown, reason=reason)
+
+
+def _is_secret(name: str) -> bool:
+    annotation = Settings.model_fields[name].annotation
+    return annotation is SecretStr or SecretStr in get_args(annotation)
+
+
+def _normalised_url(text: str) -> str:
+    try:
+        url = make_url(text)
+        backend = "postgresql" if url.drivername == "postgres" else url.get_backend_name()
+    except (ArgumentError, ValueError):
+        # Their messages may quote a piece of the password.
+        raise ValueError(
+            "cannot be read; write postgresql://user:password@host:5432/name (special characters "
+            "of the password percent-encoded) or sqlite:///path/to/file.sqlite3"
+        ) from None
+    if backend not in _DRIVERS:
+        raise ValueError("must be a postgresql:// or a sqlite:/// address")
+    if backend == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ValueError("must name a file: the processes share it")
+    return url.set(drivername=backend).render_as_string(hide_password=False)
