@@ -12,7 +12,10 @@ TradeboxError
     ├── StoreUnavailable     the database is away: decide nothing, send nothing
     ├── CommitUnclear        the commit may have happened: send nothing, read the row again
     ├── LeaseLost            another monitor decides now: discard what is in memory
-    └── SymbolBusy           the symbol has an open cycle: nothing was stored for this one
+    ├── SymbolBusy           the symbol has an open cycle: nothing was stored for this one
+    ├── DuplicateAlert       an alert of this id was accepted before: nothing was stored
+    ├── AlertClosed          the alert was given up meanwhile: nothing may be opened for it
+    └── StoreConflict        what was to be written contradicts the rows: a bug, ask a person
 """
 
 from collections.abc import Sequence
@@ -108,3 +111,25 @@ class SymbolBusy(StoreError):
         self.holder = holder
         by = f", started by webhook {holder}" if holder else ""
         super().__init__(f"{symbol} has an open cycle{by}")
+
+
+class DuplicateAlert(StoreError):
+    """An alert with this id was accepted before; `first` is the webhook that it came with."""
+
+    def __init__(self, alert_id: str, *, first: str) -> None:
+        self.alert_id = alert_id
+        self.first = first
+        super().__init__(f"alert {alert_id} was accepted before, as webhook {first}")
+
+
+class AlertClosed(StoreError):
+    """The webhook is no longer being processed (it timed out), so no cycle may begin for it."""
+
+    def __init__(self, webhook_id: int, *, status: str) -> None:
+        self.webhook_id = webhook_id
+        self.status = status
+        super().__init__(f"webhook {webhook_id} is {status}, no longer being processed")
+
+
+class StoreConflict(StoreError):
+    """A row that must be unique is there already, as another cycle's; nothing was written."""

@@ -1,0 +1,154 @@
+"""What the webhook and the panel need from the store, beyond what the engine needs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Protocol
+
+from core.domain.cycle import Cycle, OperatorAction
+from core.domain.settings import SymbolRules
+from core.domain.webhook import Webhook, WebhookStatus
+from core.ports import CycleStore
+
+LEASE_MS = 15_000  # three renewals of 5 s: one may be lost, and one may be slow
+UNLISTED = "UNLISTED"  # status of a symbol that the exchange lists no longer
+CYCLE_ENDED = "the cycle had ended"  # result of an operator's request that came too late
+
+
+class AlertStore(CycleStore, Protocol):
+    """The cycles' store as the API sees it. One call is one transaction; see `CycleStore`."""
+
+    async def record_webhook(
+        self,
+        payload: Mapping[str, object],
+        *,
+        received_at_ms: int,
+        symbol: str | None = None,
+        alert_id: str | None = None,
+        status: WebhookStatus = WebhookStatus.PROCESSING,
+        http_status: int | None = None,
+        outcome: str = "",
+        warnings: Sequence[str] = (),
+    ) -> int:
+        """Store an alert, without its secret, before anything is done about it; return its id."""
+        ...
+
+    async def webhook(self, webhook_id: int) -> Webhook | None:
+        """Return a stored alert."""
+        ...
+
+    async def finish_webhook(
+        self,
+        webhook_id: int,
+        *,
+        status: WebhookStatus,
+        http_status: int,
+        outcome: str,
+        warnings: Sequence[str] = (),
+    ) -> WebhookStatus:
+        """Record the answer; return the status, which stays if it was final before."""
+        ...
+
+    async def begin_cycle(
+        self, webhook_id: int, cycle: Cycle, *, warnings: Sequence[str] = ()
+    ) -> Cycle:
+        """Store the cycle with its orders and mark the alert accepted; return it with its id.
+
+        After this the entry may be sent.
+
+        Raises:
+            AlertClosed: the alert is no longer being processed.
+            DuplicateAlert: an alert with the same id was accepted before.
+            SymbolBusy: the symbol has an open cycle.
+        """
+        ...
+
+    async def abandon_webhook(self, webhook_id: int, *, http_status: int, outcome: str) -> bool:
+        """Give an alert up; False if its cycle has begun or it is final: then it is too late."""
+        ...
+
+    async def find_accepted_alert(self, alert_id: str) -> int | None:
+        """Return the webhook that was accepted with this alert id."""
+        ...
+
+    async def busy_webhook(self, symbol: str) -> int | None:
+        """Return the webhook whose cycle is open on the symbol."""
+        ...
+
+    async def is_watched(self, symbol: str) -> bool:
+        """Return whether a monitor holds the symbol's lease and its last check succeeded."""
+        ...
+
+    async def load(self, cycle_id: int) -> Cycle | None:
+        """Return a cycle by its id."""
+        ...
+
+    async def open_cycle(self, symbol: str) -> Cycle | None:
+        """Return the symbol's open cycle."""
+        ...
+
+    async def cycle_by_key(self, key: str) -> Cycle | None:
+        """Return the cycle whose client order ids begin with this key."""
+        ...
+
+    async def cycle_by_client_order_id(self, client_order_id: str) -> Cycle | None:
+        """Return the cycle that an order of ours belongs to."""
+        ...
+
+    async def cycle_of_webhook(self, webhook_id: int) -> Cycle | None:
+        """Return the cycle that an alert began."""
+        ...
+
+    async def begun_as(self, cycle_id: int) -> Cycle | None:
+        """Return the cycle as it began: applying its journal to it gives what it is now."""
+        ...
+
+    async def open_cycles_margin(self) -> Decimal:
+        """Return deposit plus extramarg, summed over all open cycles (quote)."""
+        ...
+
+    async def ask_operator(
+        self, cycle_id: int, action: OperatorAction, *, asked_by: str, asked_at_ms: int
+    ) -> int | None:
+        """Ask the monitor to act on a cycle; None if the cycle is not open."""
+        ...
+
+    async def operator_result(self, action_id: int) -> str | None:
+        """Return what became of an operator's request; None while it waits."""
+        ...
+
+    async def save_rules(
+        self,
+        rules: Sequence[SymbolRules],
+        *,
+        read_at_ms: int,
+        with_fees: bool = True,
+        is_whole_list: bool = False,
+    ) -> None:
+        """Store rules as read from the exchange; brackets that are not known keep the stored ones.
+
+        Args:
+            rules: one per symbol.
+            read_at_ms: when they were read.
+            with_fees: False keeps the fee rates that are stored.
+            is_whole_list: the exchange lists no others: those stored are no longer traded.
+        """
+        ...
+
+    async def rules(self, symbol: str) -> SymbolRules | None:
+        """Return the stored rules of one symbol."""
+        ...
+
+    async def all_rules(self) -> tuple[SymbolRules, ...]:
+        """Return all stored rules, by symbol."""
+        ...
+
+
+def merged_rules(known: SymbolRules, read: SymbolRules, *, with_fees: bool) -> SymbolRules:
+    """Return the rules as read, with what was not read taken from those known."""
+    return replace(
+        read,
+        brackets=read.brackets or known.brackets,
+        maker_rate=read.maker_rate if with_fees else known.maker_rate,
+        taker_rate=read.taker_rate if with_fees else known.taker_rate,
+    )
