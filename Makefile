@@ -8,6 +8,8 @@ VENV := .venv/.installed
 # Neither the program nor its tests report anything to anyone.
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
+# Prefect makes a folder wherever it is imported: here, not in the home directory.
+export PREFECT_HOME ?= $(CURDIR)/var/prefect
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check lint format browser install lock hooks migrate-apply migrate-create clean
@@ -32,7 +34,7 @@ test: check browser ## everything: check, then integration, simulation, contract
 	$(PY) -m pytest tests --ignore=tests/unit
 
 format: $(VENV) ## format the code and mend what ruff can mend
-	$(PY) -m ruff check --fix .
+	$(PY) -m ruff check --fix-only .
 	$(PY) -m ruff format .
 
 browser: $(VENV) ## find a browser for the browser tests, or install one
@@ -68,6 +70,6 @@ $(TOOLS):
 
 $(VENV): $(TOOLS) pyproject.toml poetry.lock scripts/poetry.py
 	@echo "installing the locked dependencies into .venv ..."
-	@$(PYTHON) -m venv .venv
+	@$(PY) -c "" 2>/dev/null || $(PYTHON) -m venv --clear .venv
 	@.tools/bin/python scripts/poetry.py install --no-interaction --quiet
 	@touch $@

@@ -28,6 +28,7 @@ for name in list(os.environ):
     if name in FOREIGN_NAMES or name.startswith(FOREIGN_PREFIXES):
         del os.environ[name]
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+os.environ["PREFECT_HOME"] = str(Path(__file__).parent.parent / ".pytest_cache" / "prefect")
 os.environ["DO_NOT_TRACK"] = "1"
 
 # Two busy cores make any deadline a coin toss. CI tries the same examples every time.
