@@ -9,7 +9,7 @@ VENV := .venv/.installed
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 # Prefect makes a folder wherever it is imported: here, not in the home directory.
-export PREFECT_HOME ?= $(CURDIR)/var/prefect
+export PREFECT_HOME ?= $(CURDIR)/data/prefect
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check lint format browser install lock hooks migrate-apply migrate-create clean
