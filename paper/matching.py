@@ -404,7 +404,7 @@ class Matching:
         if is_market or self._crosses(order, market):
             quantity = order.remaining
             if market.liquidity is not None:
-                quantity = min(quantity, market.liquidity)
+                quantity = self._whole_steps(order, min(quantity, market.liquidity))
                 market.liquidity -= quantity
             if quantity > 0:
                 price = market.ask if order.side is Side.BUY else market.bid
@@ -536,10 +536,16 @@ class Matching:
                 if order.status is AlgoStatus.NEW:
                     self._trigger(order, now_ms)
             elif order.is_open and quantity > 0:
-                part = min(quantity, order.remaining)
+                part = self._whole_steps(order, min(quantity, order.remaining))
+                if not part:
+                    continue
                 quantity -= part
                 fee = self._state.options.maker_fee
                 self._fill(order, part, order.price, now_ms, maker=True, fee=fee)
+
+    def _whole_steps(self, order: PlainOrder, quantity: Decimal) -> Decimal:
+        """Return what of `quantity` can execute: recordings know finer steps than the rules."""
+        return quantity - quantity % self._state.rules[order.symbol].step
 
     @staticmethod
     def _working_price(algo: AlgoOrder, market: Market) -> Decimal | None:
