@@ -1,0 +1,26 @@
+"""The tables, one per file."""
+
+from core.models.alarm import Alarm
+from core.models.binance_position import BinancePosition
+from core.models.binance_symbol import BinanceSymbol
+from core.models.cycle import Cycle
+from core.models.fact import Fact
+from core.models.fill import Fill
+from core.models.monitor_lease import MonitorLease
+from core.models.operator_action import OperatorAction
+from core.models.order import Order, OrderType
+from core.models.webhook import WebHook
+
+__all__ = [
+    "Alarm",
+    "BinancePosition",
+    "BinanceSymbol",
+    "Cycle",
+    "Fact",
+    "Fill",
+    "MonitorLease",
+    "OperatorAction",
+    "Order",
+    "OrderType",
+    "WebHook",
+]
