@@ -162,6 +162,11 @@ class OrderState:
         return self.status is OrderStatus.OPEN
 
     @property
+    def is_in_flight(self) -> bool:
+        """Return whether a request for it is under way or unresolved."""
+        return self.request is not Request.NONE
+
+    @property
     def remaining(self) -> Decimal:
         """Return the quantity not yet executed; 0 for close-position orders."""
         return ZERO if self.quantity is None else max(ZERO, self.quantity - self.executed)
@@ -272,6 +277,7 @@ class Cycle:
     withdrawn: tuple[int, ...] = ()  # levels that will not be placed (again)
     hedge_triggers: tuple[Decimal, ...] = ()  # h₁, h₂, … as armed
     hedge_fallback: HedgeFallback | None = None
+    hedge_passed: int = 0  # number of the hedge whose watched trigger was passed
     hedge_by_market: bool = False  # -4045: the trigger is watched here and sent by MARKET
     hedge_failed: bool = False
     hedges_stopped: bool = False  # until the operator says so
@@ -324,7 +330,9 @@ class Cycle:
 
     def live(self, role: Role, number: int | None = None) -> OrderState | None:
         """Return the order of that role and number which is not over (superseded ones apart)."""
-        return next((o for o in self.of(role, number) if not o.is_over and not o.is_superseded), None)
+        return next(
+            (o for o in self.of(role, number) if not o.is_over and not o.is_superseded), None
+        )
 
     def last(self, role: Role, number: int | None = None) -> OrderState | None:
         """Return the newest attempt of that role and number."""
@@ -334,7 +342,9 @@ class Cycle:
         """Return the cycle with `order` put in the place of the one with its client id, or added."""
         if self.order(order.client_order_id) is None:
             return replace(self, orders=(*self.orders, order))
-        orders = tuple(order if o.client_order_id == order.client_order_id else o for o in self.orders)
+        orders = tuple(
+            order if o.client_order_id == order.client_order_id else o for o in self.orders
+        )
         return replace(self, orders=orders)
 
     def with_alarm(self, key: str, text: str, at_ms: int) -> "Cycle":

@@ -1,8 +1,11 @@
-"""One turn of the loop as data: what was known, what was learnt, what is known now, what to send."""
+"""One turn of the loop, pure: what was known, what was learnt, what is known now, what to send."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from core.domain.cycle import Cycle, Fact, OrderState
+from core.domain.cycle import Cycle, Fact, OrderState, TradePrice
+from core.domain.diff import Decision, decide
+from core.domain.strategy import apply, band
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,7 +14,7 @@ class Step:
 
     before: Cycle
     cycle: Cycle
-    facts: tuple[Fact, ...]
+    facts: tuple[Fact, ...]  # those that counted; the journal's
     requests: tuple[OrderState, ...] = ()  # each with `request`, targets and timestamp set
     wake_at_ms: int | None = None  # when a command that had to wait is due
 
@@ -19,3 +22,35 @@ class Step:
     def changes_nothing(self) -> bool:
         """Return whether there is nothing worth a transaction; a new last price alone is not."""
         return replace(self.before, last_price=None) == replace(self.cycle, last_price=None)
+
+
+def take_step(
+    cycle: Cycle, facts: Sequence[Fact], *, now_ms: int, may_request: bool = True
+) -> Step:
+    """Return the step that these facts make: applied in order, then compared with what is wanted.
+
+    A trade strictly inside the band, as it stands when its turn comes, only sets the last price;
+    it is not journalled. `may_request` is False where only facts may be recorded.
+    """
+    before, counted = cycle, []
+    for fact in facts:
+        if isinstance(fact, TradePrice) and is_inside_band(cycle, fact):
+            cycle = replace(cycle, last_price=fact.price)
+            continue
+        cycle = apply(cycle, fact)
+        counted.append(fact)
+    decision = decide(cycle, now_ms) if may_request else Decision(cycle=cycle)
+    return Step(
+        before=before,
+        cycle=decision.cycle,
+        facts=tuple(counted),
+        requests=decision.requests,
+        wake_at_ms=decision.wake_at_ms,
+    )
+
+
+def is_inside_band(cycle: Cycle, trade: TradePrice) -> bool:
+    """Return whether the trade can change nothing."""
+    limits = band(cycle)
+    is_above = limits.low is None or trade.price > limits.low
+    return is_above and (limits.high is None or trade.price < limits.high)
