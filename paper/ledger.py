@@ -32,7 +32,7 @@ def wallet(books: Books) -> Decimal:
 
 
 def leg(books: Books, symbol: str, position_side: PositionSide) -> Leg:
-    """Return the leg, which exists from the first time somebody asks for it."""
+    """Return the leg of a symbol; the world makes all of them when it begins."""
     legs = books.legs.setdefault(symbol, {})
     if position_side not in legs:
         legs[position_side] = Leg(symbol=symbol, position_side=position_side)

@@ -90,6 +90,8 @@ def replay(plan: FeedPlan, symbols: Mapping[str, SymbolRules], wanted: Sequence[
     """
     streams = []
     for path in plan.paths:
+        if not path.is_file():
+            raise FeedError(f"{path}: no such file")
         rules = _rules_for(path, symbols, wanted)
         stream = _in_range(_read(path, rules), plan)
         first = next(stream, None)

@@ -24,6 +24,7 @@ START_PRICES = {
     "LAYERUSDT": "1.2000",
 }
 DEFAULT_START = "10"
+TAKEN_UP = -0.2  # percent below the entry at which a path counts as begun already
 NOISE = 0.00008  # standard deviation of one trade around the path, as a part of the price
 
 
@@ -128,7 +129,7 @@ class _Walk:
         begun = (self._price / entry - 1) * 100
         legs = list(self._path)
         # taken up in the middle (a restart): never walk back up to a part of the way down
-        while len(legs) > 1 and legs[0].percent > begun + 0.1 > legs[1].percent + 0.1:
+        while begun < TAKEN_UP and len(legs) > 1 and legs[0].percent > begun:
             legs.pop(0)
         for leg in legs:
             yield from self._go(entry * (1 + leg.percent / 100), leg.seconds * 1000)

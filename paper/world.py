@@ -91,6 +91,9 @@ class World:
             now_ms=now_ms,
             dual_side=dual_side,
         )
+        for symbol in state.rules:
+            for position_side in PositionSide:
+                ledger.leg(state.books, symbol, position_side)
         ledger.deposit(state.books, wallet, now_ms)
         self._adopt(state)
 
@@ -446,7 +449,9 @@ def _refusal(refusal: RefusedError) -> Answer:
 
 def _ledger_report(state: State) -> dict[str, Any]:
     books = state.books
-    legs = [leg for of_symbol in books.legs.values() for leg in of_symbol.values()]
+    legs = [
+        leg for of_symbol in books.legs.values() for leg in of_symbol.values() if leg.updated_ms
+    ]
     return {
         "asset": books.asset,
         "wallet": f"{ledger.wallet(books):f}",
