@@ -121,7 +121,10 @@ def calculate_grid_orders(
         return _lay(payload, initial_price, symbol, entry_quantity, fill_price)
     except InvalidOperation:
         # More digits than the arithmetic carries: nothing of it can be laid.
-        text = "the numbers are too large to calculate with; make amount, mg_long or order_quan smaller"
+        text = (
+            "the numbers are too large to calculate with; make amount, mg_long, order_quan, "
+            "extramarg or tp smaller"
+        )
         violation = Violation(code=ViolationCode.TOO_LARGE, level=None, text=text)
         return Grid(
             entry_price=initial_price,
@@ -145,7 +148,9 @@ def entry_quantity_for(payload: CycleSettings, price: Decimal, symbol: SymbolRul
     return floor_step(payload.amount, symbol.step_size)
 
 
-def hedge_quantity(*, margin: Decimal, leverage: int, trigger: Decimal, symbol: SymbolRules) -> Quantity:
+def hedge_quantity(
+    *, margin: Decimal, leverage: int, trigger: Decimal, symbol: SymbolRules
+) -> Quantity:
     """Return floor_step(margin × leverage / trigger), cut to what one MARKET order may carry."""
     wanted = floor_step(margin * leverage / trigger, symbol.step_size)
     return Quantity(min(wanted, symbol.market_max_quantity))
@@ -227,9 +232,7 @@ def _levels(
     return tuple(levels)
 
 
-def _break_even(
-    held: Decimal, cost: Decimal, fees: Decimal, symbol: SymbolRules
-) -> Decimal | None:
+def _break_even(held: Decimal, cost: Decimal, fees: Decimal, symbol: SymbolRules) -> Decimal | None:
     return (cost + fees) / (held * (ONE - symbol.taker_rate)) if held else None
 
 
@@ -282,7 +285,9 @@ def _level_violations(
 ) -> list[Violation]:
     found = _price_violations(level.price, level.number, symbol)
     if previous is not None and level.price == previous:
-        text = f"level {level.number}: rounds to {to_wire(level.price)}, the price of the level above"
+        text = (
+            f"level {level.number}: rounds to {to_wire(level.price)}, the price of the level above"
+        )
         found.append(Violation(code=ViolationCode.SAME_PRICE, level=level.number, text=text))
     found += _lot_violations(level.quantity, level.number, symbol)
     return found + _notional_violations(level.price, level.quantity, level.number, symbol)
@@ -341,6 +346,11 @@ def _hedge_violations(payload: CycleSettings, grid: Grid, symbol: SymbolRules) -
     notional = payload.extramarg * payload.leverage
     if grid.hedge_trigger <= 0:
         text = "hedge: its trigger rounds to 0; make grid_long or offset_short smaller"
+    elif grid.hedge_trigger < symbol.min_price:
+        text = (
+            f"hedge: its trigger {to_wire(grid.hedge_trigger)} is below the lowest price "
+            f"{to_wire(symbol.min_price)}; make grid_long or offset_short smaller"
+        )
     elif notional < MIN_HEDGE_NOTIONAL:
         text = (
             f"hedge: extramarg × leverage is {to_wire(notional)} {symbol.quote_asset}, at least "
@@ -361,4 +371,3 @@ def _place(level: int | None) -> str:
     if level is None:
         return "take-profit"
     return f"level {level}" if level else "entry"
-
