@@ -1,0 +1,573 @@
+"""The only interpreter of the strategy: fact → transaction → send → the answer is a fact.
+
+One `Desk` per symbol takes facts in order of arrival, one batch at a time: the store locks the
+cycle's row, applies the facts, writes state, journal and requests in one commit; only then are the
+requests sent, each in a task of its own, and every answer (or its absence) comes back as a fact.
+Nothing else remembers anything between steps: after a crash the rows say what is unresolved, and
+`asks` says what to find out. A fill, a restart, a reconnect and a periodic check end in the same
+loop.
+
+The engine waits only by asyncio and tells the time only by its clock, so that the simulation runs
+it on an event loop with virtual time.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import assert_never
+
+import structlog
+
+from core.domain import strategy
+from core.domain.asks import (
+    FindOrder,
+    Question,
+    ReadBalance,
+    ReadFills,
+    ReadMark,
+    ReadOpenOrders,
+    ReadPosition,
+    ReadRules,
+    asks,
+)
+from core.domain.cycle import (
+    CLIENT_ID_PREFIX,
+    BalanceRead,
+    Cycle,
+    Fact,
+    FillsRead,
+    FundingPaid,
+    MarkRead,
+    OrderMissing,
+    OrderRefused,
+    OrderReported,
+    OrderState,
+    OutcomeUnknown,
+    Phase,
+    PriceSeen,
+    Request,
+    RequestNotSent,
+    RulesRead,
+    TimePassed,
+    TradePrice,
+)
+from core.domain.refusals import HTTP_UNAVAILABLE
+from core.domain.step import Step, take_step
+from core.errors import (
+    CommitUnclear,
+    ExchangeError,
+    ExchangeUnavailable,
+    RateLimited,
+    RequestRefused,
+    RequestTooLate,
+    StoreUnavailable,
+)
+from core.errors import OutcomeUnknown as NoAnswer
+from core.ports import Clock, CycleStore, Lease, OrderGateway
+
+log = structlog.get_logger(__name__)
+
+START_WITHIN_MS = 2_000  # a request is not started later than this after its intent
+KEEP_ENDED_MS = 60_000  # an ended cycle's late fills are still ours
+MOST_WAITING_TRADES = 10_000
+_MOST_FACTS_A_STEP = 500
+_LOOK_AGAIN_MS = 500  # at a cycle that another process may be writing to
+_STORE_RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+_READ_RETRY_MS = 1_000
+
+# Takes a desk and the facts of one turn; by default records, decides and sends. Flows name these.
+Handler = Callable[["Desk", tuple[Fact, ...]], Awaitable[None]]
+
+
+async def handle(desk: "Desk", facts: tuple[Fact, ...]) -> None:
+    """Record and decide, then send every request in a task of its own."""
+    for order in await desk.record_and_decide(facts):
+        desk.spawn(desk.send(order))
+
+
+def may_always_send() -> bool:
+    """Return True: for worlds without leases."""
+    return True
+
+
+@dataclass(slots=True, kw_only=True)
+class Surroundings:
+    """What a desk works with; entry points and the simulation fill it in."""
+
+    gateway: OrderGateway
+    store: CycleStore
+    clock: Clock
+    handler: Handler = handle
+    # Is told the open interval of prices that need not be reported; None: every trade is wanted.
+    on_band: Callable[[str, strategy.Band | None], None] = lambda symbol, band: None
+    # Is told every step taken, after its commit.
+    on_step: Callable[[str, Step], None] = lambda symbol, step: None
+    # Is told that an order of ours turned up whose cycle is not known here.
+    on_unknown_cycle: Callable[[str, str], None] = lambda symbol, client_order_id: None
+    # False once the lease was not renewed for too long: no request is started.
+    may_send: Callable[[], bool] = may_always_send
+
+
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    """A fact and the cycle that it is about; None: found out when its turn comes."""
+
+    fact: Fact
+    cycle_id: int | None
+    done: asyncio.Event | None = None
+
+
+@dataclass(slots=True)
+class _Asking:
+    task: asyncio.Task[None] | None = None
+    last_ms: int = 0
+    not_before_ms: int = 0
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What a desk knows only until it is reloaded."""
+
+    cycles: dict[int, Cycle] = field(default_factory=dict)
+    asking: dict[Question, _Asking] = field(default_factory=dict)
+    wake_at_ms: int | None = None
+
+
+class Desk:
+    """All that happens for one symbol, one step at a time."""
+
+    def __init__(self, symbol: str, around: Surroundings, *, lease: Lease | None = None) -> None:
+        self.symbol = symbol
+        self.lease = lease
+        self.last_trade: Decimal | None = None
+        self.folded_trades = 0  # trades that were folded because too many waited
+        self._around = around
+        self._facts: deque[_Queued] = deque()
+        self._orphans: list[tuple[int, OrderReported]] = []
+        self._news = asyncio.Event()
+        self._memory = _Memory()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_stepping = False
+        self._batch_owner: int | None = None
+
+    # --- From outside ---
+
+    @property
+    def open_cycle(self) -> Cycle | None:
+        """Return the cycle that is open on the symbol, as last saved."""
+        return next((c for c in self._memory.cycles.values() if c.is_open), None)
+
+    @property
+    def is_idle(self) -> bool:
+        """Return whether nothing waits, nothing is under way and nothing has to be asked."""
+        return not self._facts and not self._tasks and not self._is_stepping
+
+    def adopt(self, cycle: Cycle) -> None:
+        """Take a cycle on (or its newer state), as loaded from the store."""
+        self._memory.cycles[cycle.cycle_id] = cycle
+        self._memory.asking.clear()
+        orphans, self._orphans = self._orphans, []
+        for _, report in orphans:
+            self.tell(report)
+        self._news.set()
+
+    def knows(self, cycle_id: int) -> bool:
+        """Return whether the cycle was taken on."""
+        return cycle_id in self._memory.cycles
+
+    def tell(self, fact: Fact, *, cycle_id: int | None = None) -> None:
+        """Queue a fact; it is applied in order of arrival, and trades behind it wait for it."""
+        if not self._facts and not self._is_stepping:
+            self._around.on_band(self.symbol, None)
+        self._facts.append(_Queued(fact, cycle_id))
+        self._news.set()
+
+    async def tell_and_wait(self, fact: Fact, *, cycle_id: int) -> None:
+        """Queue a fact and return once its step was saved."""
+        done = asyncio.Event()
+        self.tell(fact, cycle_id=cycle_id)
+        self._facts[-1] = _Queued(fact, cycle_id, done)
+        await done.wait()
+
+    def traded(self, price: Decimal, at_ms: int) -> None:
+        """Queue a market trade at or outside the band; beyond the bound they are folded."""
+        self.last_trade = price
+        if len(self._facts) >= MOST_WAITING_TRADES:
+            self._fold_trades()
+        self.tell(TradePrice(at_ms=at_ms, price=price))
+
+    async def run(self) -> None:
+        """Work until cancelled. Raises LeaseLost; what is unexpected is the caller's to restart."""
+        try:
+            while True:
+                await self._wait_for_news()
+                await self._turn()
+        finally:
+            await self.stop()
+
+    async def stop(self) -> None:
+        """Cancel what is under way; its outcome stays unresolved on the rows."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        self._memory.asking.clear()
+
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
+        """Run `work` beside the desk's own loop, kept and waited for at the end."""
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    # --- One turn ---
+
+    async def record_and_decide(self, facts: tuple[Fact, ...]) -> tuple[OrderState, ...]:
+        """Save what these facts make of their cycle in one transaction; return what to send."""
+        cycle = self._memory.cycles.get(self._batch_owner or 0)
+        if cycle is None:
+            self._keep_orphans(facts)
+            return ()
+        facts = self._with_price(cycle, facts)
+        preview = take_step(cycle, facts, now_ms=self._now())
+        is_shared = cycle.phase is Phase.ENTERING  # the API may have written to it
+        if preview.changes_nothing and not is_shared:
+            step = preview
+        else:
+            step = await self._update(cycle.cycle_id, facts)
+        self._memory.cycles[cycle.cycle_id] = step.cycle
+        if step.wake_at_ms is not None:
+            self._wake_at(step.wake_at_ms)
+        if not step.changes_nothing:
+            self._around.on_step(self.symbol, step)
+        return step.requests
+
+    async def send(self, order: OrderState) -> None:
+        """Carry one request out and queue what came of it as a fact."""
+        cycle_id = self._owner(order.client_order_id)
+        self.tell(await self._outcome(order), cycle_id=cycle_id)
+
+    async def _turn(self) -> None:
+        self._is_stepping = True
+        try:
+            while self._facts:
+                batch = self._next_batch()
+                await self._around.handler(self, tuple(queued.fact for queued in batch))
+                for queued in batch:
+                    if queued.done is not None:
+                        queued.done.set()
+            self._ask_and_look_ahead()
+        finally:
+            self._is_stepping = False
+        self._tell_band()
+
+    def _next_batch(self) -> tuple[_Queued, ...]:
+        """Take the facts that belong to one cycle; others stay queued behind it."""
+        owner = self._owner_of(self._facts[0])
+        batch: list[_Queued] = []
+        while self._facts and len(batch) < _MOST_FACTS_A_STEP:
+            if self._owner_of(self._facts[0]) != owner:
+                break
+            batch.append(self._facts.popleft())
+        self._batch_owner = owner
+        return tuple(batch)
+
+    def _owner_of(self, queued: _Queued) -> int | None:
+        """Return the id of the cycle that a fact belongs to; None: of no cycle known here."""
+        if queued.cycle_id is not None:
+            return queued.cycle_id if queued.cycle_id in self._memory.cycles else None
+        fact = queued.fact
+        if isinstance(fact, OrderReported):
+            return self._owner(fact.client_order_id)
+        current = self.open_cycle
+        return None if current is None else current.cycle_id
+
+    def _owner(self, client_order_id: str) -> int | None:
+        """Return the cycle of an order; a stranger's, or a late one, is the open cycle's."""
+        current = self.open_cycle
+        for cycle in self._memory.cycles.values():
+            is_its = client_order_id.startswith(f"{CLIENT_ID_PREFIX}{cycle.key}-")
+            if is_its and (cycle.is_open or current is None):
+                return cycle.cycle_id
+        if current is None or self._is_unknown(client_order_id):
+            return None
+        return current.cycle_id
+
+    def _is_unknown(self, client_order_id: str) -> bool:
+        """Return whether it is an order of ours whose cycle was not loaded yet."""
+        return client_order_id.startswith(CLIENT_ID_PREFIX) and not any(
+            client_order_id.startswith(f"{CLIENT_ID_PREFIX}{c.key}-")
+            for c in self._memory.cycles.values()
+        )
+
+    def _keep_orphans(self, facts: tuple[Fact, ...]) -> None:
+        """Keep reports of our orders until their cycle was loaded; it may be seconds old."""
+        for fact in facts:
+            if isinstance(fact, OrderReported) and self._is_unknown(fact.client_order_id):
+                self._orphans.append((self._now(), fact))
+                self._around.on_unknown_cycle(self.symbol, fact.client_order_id)
+
+    def _with_price(self, cycle: Cycle, facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
+        """Put the last trade before news that may call for an order (rule 2 asks for it)."""
+        price = self.last_trade
+        if price is None or price == cycle.last_price:
+            return facts
+        if any(isinstance(fact, TradePrice) for fact in facts):
+            return facts
+        return (PriceSeen(at_ms=self._now(), price=price), *facts)
+
+    async def _update(self, cycle_id: int, facts: tuple[Fact, ...]) -> Step:
+        """Write one step, however long the database is away; facts are kept meanwhile.
+
+        After an unclear commit the facts are applied again to what the rows then say: they are
+        news, not increments, and requests that were written but not sent resolve as unanswered.
+        """
+        attempt = 0
+        while True:
+            try:
+                return await self._around.store.update(
+                    cycle_id, lambda c: take_step(c, facts, now_ms=self._now()), lease=self.lease
+                )
+            except (StoreUnavailable, CommitUnclear) as error:
+                pause = _STORE_RETRY_S[min(attempt, len(_STORE_RETRY_S) - 1)]
+                attempt += 1
+                log.warning(
+                    "database away, nothing is decided", symbol=self.symbol, error=str(error)
+                )
+                await asyncio.sleep(pause)
+
+    # --- Requests ---
+
+    async def _outcome(self, order: OrderState) -> Fact:
+        name, gateway = order.client_order_id, self._around.gateway
+        if not self._around.may_send() or self._now() > order.requested_at_ms + START_WITHIN_MS:
+            return RequestNotSent(at_ms=self._now(), client_order_id=name, retry_at_ms=self._now())
+        call = {
+            Request.PLACE: gateway.place,
+            Request.AMEND: gateway.amend,
+            Request.CANCEL: gateway.cancel,
+        }[order.request]
+        try:
+            report = await call(self.symbol, order)
+        except RequestRefused as error:
+            return OrderRefused(
+                at_ms=self._now(),
+                client_order_id=name,
+                request=order.request,
+                code=error.code,
+                text=error.text,
+            )
+        except RateLimited as error:
+            retry = self._now() + error.retry_after_ms
+            return RequestNotSent(at_ms=self._now(), client_order_id=name, retry_at_ms=retry)
+        except RequestTooLate:
+            return RequestNotSent(at_ms=self._now(), client_order_id=name, retry_at_ms=self._now())
+        except ExchangeUnavailable as error:
+            return OrderRefused(
+                at_ms=self._now(),
+                client_order_id=name,
+                request=order.request,
+                code=HTTP_UNAVAILABLE,
+                text=str(error),
+            )
+        except NoAnswer:
+            return OutcomeUnknown(at_ms=self._now(), client_order_id=name)
+        return replace(report, answers=order.request)
+
+    # --- Questions ---
+
+    def _ask_and_look_ahead(self) -> None:
+        """Start every question that is due, and note when the next thing is."""
+        now = self._now()
+        for cycle in tuple(self._memory.cycles.values()):
+            if cycle.ended_at_ms is not None and now > cycle.ended_at_ms + KEEP_ENDED_MS:
+                del self._memory.cycles[cycle.cycle_id]
+                continue
+            if cycle.phase is Phase.ENTERING:
+                self._wake_at(now + _LOOK_AGAIN_MS)
+            for ask in asks(cycle):
+                asking = self._memory.asking.setdefault(ask.question, _Asking())
+                if asking.task is not None:
+                    continue
+                due = max(ask.not_before_ms, asking.last_ms + ask.every_ms, asking.not_before_ms)
+                if due > now:
+                    self._wake_at(due)
+                    continue
+                asking.last_ms = now
+                self._start_asking(asking, ask.question, cycle)
+
+    def _start_asking(self, asking: _Asking, question: Question, cycle: Cycle) -> None:
+        async def work() -> None:
+            try:
+                for fact in await self._answer(question, cycle):
+                    self.tell(fact, cycle_id=cycle.cycle_id)
+            except RateLimited as error:
+                asking.not_before_ms = self._now() + error.retry_after_ms
+            except ExchangeError as error:
+                asking.not_before_ms = self._now() + _READ_RETRY_MS
+                log.warning(
+                    "question unanswered",
+                    symbol=self.symbol,
+                    question=type(question).__name__,
+                    error=str(error),
+                )
+            finally:
+                asking.task = None
+                self._news.set()
+
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work())
+        asking.task = task
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    async def _answer(self, question: Question, cycle: Cycle) -> tuple[Fact, ...]:
+        gateway, symbol = self._around.gateway, self.symbol
+        match question:
+            case FindOrder(client_order_id=name):
+                order = cycle.order(name)
+                return () if order is None else await self._find(cycle, order)
+            case ReadFills():
+                return (await self._read_fills(cycle),)
+            case ReadPosition():
+                return (await gateway.positions(symbol),)
+            case ReadOpenOrders():
+                return tuple(report for _, report in await gateway.open_orders(symbol))
+            case ReadBalance():
+                balance = await gateway.balance(cycle.rules.quote_asset)
+                return (BalanceRead(at_ms=self._now(), available=balance.available),)
+            case ReadMark():
+                return (MarkRead(at_ms=self._now(), price=await gateway.mark_price(symbol)),)
+            case ReadRules():
+                return (RulesRead(at_ms=self._now(), rules=await gateway.rules(symbol)),)
+            case _:
+                assert_never(question)
+
+    async def _find(self, cycle: Cycle, order: OrderState) -> tuple[Fact, ...]:
+        """Return what became of an order; missing only if fills and position show nothing."""
+        asked_at = self._now()
+        report = await self._around.gateway.find(self.symbol, order)
+        if report is not None:
+            return (report,)
+        fills = await self._read_fills(cycle)
+        position = await self._around.gateway.positions(self.symbol)
+        known = {fill.trade_id for fill in cycle.fills}
+        is_new = any(fill.trade_id not in known for fill in fills.fills)
+        ours = (cycle.long.quantity, cycle.short.quantity)
+        if is_new or (position.long.quantity, position.short.quantity) != ours:
+            return (fills, position)
+        name = order.client_order_id
+        missing = OrderMissing(at_ms=self._now(), client_order_id=name, asked_at_ms=asked_at)
+        return (position, missing)
+
+    async def _read_fills(self, cycle: Cycle) -> FillsRead:
+        fills = await self._around.gateway.fills(
+            self.symbol, since_ms=cycle.accepted_at_ms, after_trade_id=None
+        )
+        return FillsRead(at_ms=self._now(), fills=fills)
+
+    # --- The periodic check ---
+
+    async def check(self) -> None:
+        """Compare the open cycle with the exchange: positions, open orders, single orders.
+
+        Raises ExchangeError where the exchange does not answer; then nothing was concluded.
+        """
+        cycle = self.open_cycle
+        asked_at = self._now()
+        position = await self._around.gateway.positions(self.symbol)
+        reports = await self._around.gateway.open_orders(self.symbol)
+        if cycle is None:
+            return
+        found: list[Fact] = [report for _, report in reports]
+        listed = {report.client_order_id for _, report in reports}
+        for order in cycle.orders:
+            is_known_open = order.is_resting and order.changed_at_ms < asked_at
+            if is_known_open and not order.is_in_flight and order.client_order_id not in listed:
+                found += await self._find(cycle, order)
+        if (position.long.quantity, position.short.quantity) != (
+            cycle.long.quantity,
+            cycle.short.quantity,
+        ):
+            found.append(await self._read_fills(cycle))
+        for fact in (*found, position):
+            self.tell(fact, cycle_id=cycle.cycle_id)
+
+    async def check_funding(self) -> None:
+        """Count the funding payments of the open cycle."""
+        cycle = self.open_cycle
+        if cycle is None:
+            return
+        for record in await self._around.gateway.funding(
+            self.symbol, since_ms=cycle.accepted_at_ms
+        ):
+            if record.transaction_id not in cycle.funding_ids:
+                paid = FundingPaid(
+                    at_ms=self._now(),
+                    transaction_id=record.transaction_id,
+                    amount=record.amount,
+                )
+                self.tell(paid, cycle_id=cycle.cycle_id)
+
+    # --- Waiting ---
+
+    async def _wait_for_news(self) -> None:
+        self._release_orphans()
+        wake, self._memory.wake_at_ms = self._memory.wake_at_ms, None
+        if self._facts or self._news.is_set():
+            self._news.clear()
+        elif wake is None:
+            await self._news.wait()
+            self._news.clear()
+        else:
+            await self._sleep_until(wake)
+        if not self._facts and self._memory.cycles:
+            self.tell(TimePassed(at_ms=self._now()))
+
+    async def _sleep_until(self, wake_at_ms: int) -> None:
+        try:
+            async with asyncio.timeout(max(0, wake_at_ms - self._now()) / 1000):
+                await self._news.wait()
+        except TimeoutError:
+            return
+        self._news.clear()
+
+    def _wake_at(self, at_ms: int) -> None:
+        wake = self._memory.wake_at_ms
+        self._memory.wake_at_ms = at_ms if wake is None else min(wake, at_ms)
+
+    def _release_orphans(self) -> None:
+        """Let reports go whose cycle nobody found for 5 s; the next check sees what they did."""
+        now = self._now()
+        self._orphans = [(since, r) for since, r in self._orphans if now < since + 5_000]
+        if self._orphans:
+            self._wake_at(now + _LOOK_AGAIN_MS)
+
+    def _fold_trades(self) -> None:
+        """Fold waiting trades into maximum, minimum and last, in the order of their arrival."""
+        trades = [q.fact for q in self._facts if isinstance(q.fact, TradePrice)]
+        if not trades:
+            return
+        self.folded_trades += len(trades)
+        highest = max(trades, key=lambda t: t.price)
+        lowest = min(trades, key=lambda t: t.price)
+        kept = {id(trade) for trade in (highest, lowest, trades[-1])}
+        self._facts = deque(
+            q for q in self._facts if not isinstance(q.fact, TradePrice) or id(q.fact) in kept
+        )
+        log.warning("trades folded", symbol=self.symbol, count=len(trades))
+
+    def _tell_band(self) -> None:
+        cycle = self.open_cycle
+        nothing = strategy.Band(low=None, high=None)
+        self._around.on_band(self.symbol, nothing if cycle is None else strategy.band(cycle))
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._news.set()
+        if not task.cancelled() and task.exception() is not None:
+            # Not swallowed: the fact never came, so the row stays unresolved and is asked about.
+            log.error("task failed", symbol=self.symbol, exc_info=task.exception())
+
+    def _now(self) -> int:
+        return self._around.clock.now_ms()
