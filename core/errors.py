@@ -6,6 +6,7 @@ TradeboxError
 ├── ExchangeError
 │   ├── RequestRefused       the exchange said no: decide by role and code (strategy, section 7)
 │   ├── RateLimited          it was not processed: ask again after `retry_after_ms`
+│   ├── RequestTooLate       it was not sent, its timestamp is too old: decide anew
 │   ├── OutcomeUnknown       it may have been processed: find out before asking again
 │   └── ExchangeUnavailable  it was not sent or not taken: ask again later
 └── StoreError
@@ -77,6 +78,10 @@ class RateLimited(ExchangeError):
         self.retry_after_ms = retry_after_ms  # how long to send nothing
         self.text = text
         super().__init__(f"{text} (wait {retry_after_ms} ms)")
+
+
+class RequestTooLate(ExchangeError):
+    """The request was not sent, because its intent is older than a request may start."""
 
 
 class OutcomeUnknown(ExchangeError):
