@@ -5,6 +5,7 @@ collects what is wrong with them. What a field means is not known here; see `web
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -301,8 +302,9 @@ def _storable_text(text: str) -> str:
 def _storable_number(text: Number) -> JsonValue:
     if len(text) <= DECIMALS_LIMIT and text.lstrip("-").isdigit():
         return int(text)
+    number = float(text)
     try:
-        same = Decimal(repr(float(text))) == Decimal(text)
+        kept = math.isfinite(number) and Decimal(repr(number)) == Decimal(text)
     except InvalidOperation:
-        same = False
-    return float(text) if same else str(text)
+        kept = False
+    return number if kept else str(text)
