@@ -384,8 +384,8 @@ def _env_pairs(text: str, path: Path, errors: list[FieldError]) -> Iterator[tupl
         line = f"line {binding.original.line}"
         if binding.error or (binding.key is not None and binding.value is None):
             errors.append(_file_error(path, f"{line} is not of the form NAME=value"))
-        elif binding.key is None or binding.value is None:
-            continue  # a comment or a blank line
+        elif binding.key is None or not binding.value:
+            continue  # a comment, a blank line, or a variable that is left to its default
         elif binding.key in known:
             yield binding.key.lower(), binding.value
         elif near := difflib.get_close_matches(binding.key, known, n=1, cutoff=0.85):
