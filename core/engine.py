@@ -102,6 +102,8 @@ class Surroundings:
     handler: Handler = handle
     # Is told the open interval of prices that need not be reported; None: every trade is wanted.
     on_band: Callable[[str, strategy.Band | None], None] = lambda symbol, band: None
+    # The last trade of a symbol, those inside the band included; None before the first.
+    last_price: Callable[[str], Decimal | None] = lambda symbol: None
     # Is told every step taken, after its commit.
     on_step: Callable[[str, Step], None] = lambda symbol, step: None
     # Is told that an order of ours turned up whose cycle is not known here.
@@ -141,7 +143,6 @@ class Desk:
     def __init__(self, symbol: str, around: Surroundings, *, lease: Lease | None = None) -> None:
         self.symbol = symbol
         self.lease = lease
-        self.last_trade: Decimal | None = None
         self.folded_trades = 0  # trades that were folded because too many waited
         self._around = around
         self._facts: deque[_Queued] = deque()
@@ -193,7 +194,6 @@ class Desk:
 
     def traded(self, price: Decimal, at_ms: int) -> None:
         """Queue a market trade at or outside the band; beyond the bound they are folded."""
-        self.last_trade = price
         if len(self._facts) >= MOST_WAITING_TRADES:
             self._fold_trades()
         self.tell(TradePrice(at_ms=at_ms, price=price))
@@ -217,7 +217,10 @@ class Desk:
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Run `work` beside the desk's own loop, kept and waited for at the end."""
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+        self.keep(asyncio.get_running_loop().create_task(work))
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """Hold on to work that was started elsewhere; it is waited for, and cancelled, as ours."""
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
@@ -310,7 +313,7 @@ class Desk:
 
     def _with_price(self, cycle: Cycle, facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
         """Put the last trade before news that may call for an order (rule 2 asks for it)."""
-        price = self.last_trade
+        price = self._around.last_price(self.symbol)
         if price is None or price == cycle.last_price:
             return facts
         if any(isinstance(fact, TradePrice) for fact in facts):
