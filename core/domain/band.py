@@ -4,12 +4,12 @@ import math
 from decimal import Decimal
 
 
-class Band:
-    """Bounds that only a trade at or outside them can matter to; set by the engine, read per trade.
+class PriceGate:
+    """Drops the trades inside the band: one cheap comparison on the raw price.
 
-    The bounds are floats, for one cheap comparison on the raw price, and narrower than the exact
-    ones by at least the error of a float: a trade may be handed on needlessly, never dropped
-    wrongly. Mutable on purpose: the reader holds it, the engine moves it.
+    The bounds are floats, and narrower than the exact ones by at least the error of a float: a
+    trade may be handed on needlessly, never dropped wrongly. Mutable on purpose: the reader of the
+    stream holds it, the engine moves its bounds. A new gate drops everything.
     """
 
     __slots__ = ("high", "last", "low")
@@ -20,16 +20,19 @@ class Band:
         self.last = ""  # raw text of the last trade, dropped ones included
 
     def set(self, low: Decimal | None, high: Decimal | None) -> None:
-        """Set the bounds; None is unbounded. A trade exactly at a bound is not inside."""
+        """Set the bounds; None is unbounded. A trade exactly at a bound is let through."""
         self.low = -math.inf if low is None else math.nextafter(float(low), math.inf)
         self.high = math.inf if high is None else math.nextafter(float(high), -math.inf)
 
-    def want_all(self) -> None:
-        """Let every trade through."""
+    def let_all_through(self) -> None:
+        """Drop nothing until bounds are set again."""
         self.low, self.high = math.inf, -math.inf
 
-    def holds(self, price: str) -> bool:
-        """Return whether a trade at this price can change nothing, and take note of the price."""
+    def drops(self, price: str) -> bool:
+        """Return whether a trade at this price can change nothing; note the price either way.
+
+        Raises ValueError if it is not a number.
+        """
         self.last = price
         return self.low < float(price) < self.high
 
