@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from core import translate
-from core.domain.band import PriceGate
+from core.domain.band import Band
 from core.ports import Clock
 from core.schemas import binance_stream as stream
 from core.translate import AccountEvent
@@ -40,7 +40,7 @@ class SimulatedStreams:
     clock: Clock
     on_event: OnAccountEvent
     on_trade: OnTrade = lambda symbol, price, time_ms: None
-    gates: dict[str, PriceGate] = field(default_factory=dict)
+    bands: dict[str, Band] = field(default_factory=dict)
     weather: Weather = field(default_factory=Weather)
     is_connected: bool = True  # False: what happens meanwhile is never told
     seed: int = 0
@@ -84,7 +84,7 @@ class SimulatedStreams:
             self.on_event(event)
 
     def _send_trade(self, trade: stream.AggregateTrade) -> None:
-        gate = self.gates.get(trade.symbol)
-        if gate is not None and gate.drops(trade.price):
+        band = self.bands.get(trade.symbol)
+        if band is not None and band.holds(trade.price):
             return
         self.on_trade(trade.symbol, Decimal(trade.price), trade.trade_time)

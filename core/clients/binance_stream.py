@@ -19,7 +19,7 @@ import structlog
 
 from core import translate
 from core.clients.socket_runner import Socket, SocketRunner, Waits
-from core.domain.band import PriceGate
+from core.domain.band import Band
 from core.errors import ExchangeError, RequestRefused
 from core.ports import Clock
 from core.schemas import binance_stream as stream
@@ -61,15 +61,15 @@ class BadMessages:
 class _Watch:
     """One symbol on the market connection."""
 
-    gate: PriceGate
+    band: Band
     seen_at: float = 0.0  # loop time of its last message
     last_id: int = -1
 
 
 class MarketStream:
-    """Trades at or outside each symbol's gate, and mark prices, in the order of the exchange.
+    """Trades at or outside each symbol's band, and mark prices, in the order of the exchange.
 
-    on_trade(symbol, price, trade_time_ms): a trade that its gate let through.
+    on_trade(symbol, price, trade_time_ms): a trade that its band does not hold.
     on_mark(symbol, price, event_time_ms): about once a second.
     on_connect(), on_disconnect(reason): trades in between are not told; the next one is.
     """
@@ -78,7 +78,7 @@ class MarketStream:
         self,
         *,
         base_url: str,
-        gates: Mapping[str, PriceGate],
+        bands: Mapping[str, Band],
         on_trade: Callable[[str, Decimal, int], None],
         on_mark: Callable[[str, Decimal, int], None] = lambda symbol, price, time_ms: None,
         on_connect: Callable[[], None] = lambda: None,
@@ -96,14 +96,14 @@ class MarketStream:
         self.is_connected = False
         self.bad_messages = BadMessages("market")
         self._base_url = base_url.rstrip("/")
-        self._watches = {symbol: _Watch(gate) for symbol, gate in gates.items()}
+        self._watches = {symbol: _Watch(band) for symbol, band in bands.items()}
         self._on_trade = on_trade
         self._on_mark = on_mark
         self._on_connect = on_connect
         self._on_disconnect = on_disconnect
         self._silence_seconds = silence_seconds
         self._decode = msgspec.json.Decoder(stream.MarketEnvelope).decode
-        names = [symbol.lower() for symbol in gates]
+        names = [symbol.lower() for symbol in bands]
         self._streams = [
             f"{name}@{kind}" for name in names for kind in ("aggTrade", "markPrice@1s")
         ]
@@ -178,7 +178,7 @@ class MarketStream:
                 if message.aggregate_id <= watch.last_id:
                     return
                 watch.last_id = message.aggregate_id
-                if watch.gate.drops(message.price):
+                if watch.band.holds(message.price):
                     return
             price = _positive(message.price)
         except (msgspec.DecodeError, ValueError) as error:

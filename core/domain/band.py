@@ -4,12 +4,12 @@ import math
 from decimal import Decimal
 
 
-class PriceGate:
+class Band:
     """Drops the trades inside the band: one cheap comparison on the raw price.
 
     The bounds are floats, and narrower than the exact ones by at least the error of a float: a
     trade may be handed on needlessly, never dropped wrongly. Mutable on purpose: the reader of the
-    stream holds it, the engine moves its bounds. A new gate drops everything.
+    stream holds it, the engine moves its bounds. A new band holds everything.
     """
 
     __slots__ = ("high", "last", "low")
@@ -24,17 +24,18 @@ class PriceGate:
         self.low = -math.inf if low is None else math.nextafter(float(low), math.inf)
         self.high = math.inf if high is None else math.nextafter(float(high), -math.inf)
 
-    def let_all_through(self) -> None:
+    def want_all(self) -> None:
         """Drop nothing until bounds are set again."""
         self.low, self.high = math.inf, -math.inf
 
-    def drops(self, price: str) -> bool:
+    def holds(self, price: str) -> bool:
         """Return whether a trade at this price can change nothing; note the price either way.
 
         Raises ValueError if it is not a number.
         """
+        value = float(price)
         self.last = price
-        return self.low < float(price) < self.high
+        return self.low < value < self.high
 
     @property
     def last_price(self) -> Decimal | None:
