@@ -87,6 +87,47 @@ async def handle(desk: "Desk", facts: tuple[Fact, ...]) -> None:
         desk.spawn(desk.send(order))
 
 
+async def carry_out(gateway: OrderGateway, clock: Clock, symbol: str, order: OrderState) -> Fact:
+    """Send the request that stands on the order, unless it is too old; return what came of it."""
+    name = order.client_order_id
+    if clock.now_ms() > order.requested_at_ms + START_WITHIN_MS:
+        return _not_sent(order, clock.now_ms())
+    call = {
+        Request.PLACE: gateway.place,
+        Request.AMEND: gateway.amend,
+        Request.CANCEL: gateway.cancel,
+    }[order.request]
+    try:
+        report = await call(symbol, order)
+    except RequestRefused as error:
+        return _refused(order, clock.now_ms(), code=error.code, text=error.text)
+    except RateLimited as error:
+        return _not_sent(order, clock.now_ms(), wait_ms=error.retry_after_ms)
+    except RequestTooLate:
+        return _not_sent(order, clock.now_ms())
+    except ExchangeUnavailable as error:
+        return _refused(order, clock.now_ms(), code=HTTP_UNAVAILABLE, text=str(error))
+    except NoAnswer:
+        return OutcomeUnknown(at_ms=clock.now_ms(), client_order_id=name)
+    return replace(report, answers=order.request)
+
+
+def _not_sent(order: OrderState, now_ms: int, *, wait_ms: int = 0) -> RequestNotSent:
+    return RequestNotSent(
+        at_ms=now_ms, client_order_id=order.client_order_id, retry_at_ms=now_ms + wait_ms
+    )
+
+
+def _refused(order: OrderState, now_ms: int, *, code: int, text: str) -> OrderRefused:
+    return OrderRefused(
+        at_ms=now_ms,
+        client_order_id=order.client_order_id,
+        request=order.request,
+        code=code,
+        text=text,
+    )
+
+
 def may_always_send() -> bool:
     """Return True: for worlds without leases."""
     return True
@@ -343,40 +384,9 @@ class Desk:
     # --- Requests ---
 
     async def _outcome(self, order: OrderState) -> Fact:
-        name, gateway = order.client_order_id, self._around.gateway
-        if not self._around.may_send() or self._now() > order.requested_at_ms + START_WITHIN_MS:
-            return RequestNotSent(at_ms=self._now(), client_order_id=name, retry_at_ms=self._now())
-        call = {
-            Request.PLACE: gateway.place,
-            Request.AMEND: gateway.amend,
-            Request.CANCEL: gateway.cancel,
-        }[order.request]
-        try:
-            report = await call(self.symbol, order)
-        except RequestRefused as error:
-            return OrderRefused(
-                at_ms=self._now(),
-                client_order_id=name,
-                request=order.request,
-                code=error.code,
-                text=error.text,
-            )
-        except RateLimited as error:
-            retry = self._now() + error.retry_after_ms
-            return RequestNotSent(at_ms=self._now(), client_order_id=name, retry_at_ms=retry)
-        except RequestTooLate:
-            return RequestNotSent(at_ms=self._now(), client_order_id=name, retry_at_ms=self._now())
-        except ExchangeUnavailable as error:
-            return OrderRefused(
-                at_ms=self._now(),
-                client_order_id=name,
-                request=order.request,
-                code=HTTP_UNAVAILABLE,
-                text=str(error),
-            )
-        except NoAnswer:
-            return OutcomeUnknown(at_ms=self._now(), client_order_id=name)
-        return replace(report, answers=order.request)
+        if not self._around.may_send():
+            return _not_sent(order, self._now())
+        return await carry_out(self._around.gateway, self._around.clock, self.symbol, order)
 
     # --- Questions ---
 
