@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from core.clients.alert_store import CYCLE_ENDED, LEASE_MS, UNLISTED, merged_rules
-from core.clients.clean import clean_payload, clean_text
+from core.clients.clean import MAX_SYMBOL, clean_id, clean_payload, clean_text
 from core.domain.cycle import Cycle, Fact, OperatorAction, Role
 from core.domain.settings import SymbolRules
 from core.domain.step import Step
@@ -205,8 +205,8 @@ class MemoryCycleStore:
             payload=clean_payload(payload),
             status=status,
             received_at_ms=received_at_ms,
-            symbol=symbol,
-            alert_id=alert_id,
+            symbol=None if symbol is None else clean_text(symbol, limit=MAX_SYMBOL),
+            alert_id=clean_id(alert_id),
             http_status=http_status,
             outcome=clean_text(outcome),
             warnings=tuple(clean_text(warning) for warning in warnings),
@@ -286,7 +286,7 @@ class MemoryCycleStore:
     async def find_accepted_alert(self, alert_id: str) -> int | None:
         """Return the webhook that was accepted with this alert id."""
         await self._begin("find_accepted_alert")
-        return self._accepted(alert_id)
+        return self._accepted(clean_id(alert_id))
 
     async def busy_webhook(self, symbol: str) -> int | None:
         """Return the webhook whose cycle is open on the symbol."""

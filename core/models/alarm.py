@@ -28,7 +28,7 @@ class Alarm(SQLModel, table=True):
     id: int | None = Field(default=None, sa_column=types.identity())
     cycle_id: int = Field(sa_column=types.reference("cycle.id"))
     symbol: str = Field(max_length=64)
-    key: str = Field(max_length=200)  # names the cause
+    key: str = Field(sa_column=types.text())  # names the cause
     text: str = Field(sa_column=types.text())
     raised_at: datetime = Field(sa_column=types.moment())
     cleared_at: datetime | None = Field(default=None, sa_column=types.moment(nullable=True))

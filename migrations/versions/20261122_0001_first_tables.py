@@ -130,7 +130,7 @@ def upgrade() -> None:
         ),
         sa.Column("cycle_id", ID, nullable=False),
         sa.Column("symbol", sa.String(length=64), nullable=False),
-        sa.Column("key", sa.String(length=200), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("raised_at", types.UtcDateTime(), nullable=False),
         sa.Column("cleared_at", types.UtcDateTime(), nullable=True),

@@ -1,0 +1,172 @@
+"""A cycle as it stands in the database: read whole, written by its changes.
+
+Every function works inside the transaction of its caller.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core import queries
+from core.clients import rows
+from core.clients.alert_store import CYCLE_ENDED
+from core.domain.cycle import Alarm, Cycle, Fill, OrderState
+from core.domain.ledger import in_trade_order
+from core.domain.step import Step
+
+
+async def read_cycles(connection: AsyncConnection, statement: queries.Rows) -> tuple[Cycle, ...]:
+    """Return the cycles that a statement selects, with all that belongs to them."""
+    states = (await connection.execute(statement)).mappings().all()
+    ids = [row["id"] for row in states]
+    if not ids:
+        return ()
+    orders: dict[int, list[OrderState]] = {cycle_id: [] for cycle_id in ids}
+    fills: dict[int, list[Fill]] = {cycle_id: [] for cycle_id in ids}
+    alarms: dict[int, list[Alarm]] = {cycle_id: [] for cycle_id in ids}
+    for row in (await connection.execute(queries.orders_of(ids))).mappings():
+        orders[row["cycle_id"]].append(rows.to_order(row))
+    for row in (await connection.execute(queries.fills_of(ids))).mappings():
+        fills[row["cycle_id"]].append(rows.to_fill(row))
+    for row in (await connection.execute(queries.alarms_of(ids))).mappings():
+        alarms[row["cycle_id"]].append(rows.to_alarm(row))
+    return tuple(
+        rows.to_cycle(
+            row,
+            orders=orders[row["id"]],
+            fills=in_trade_order(fills[row["id"]]),
+            alarms=alarms[row["id"]],
+        )
+        for row in states
+    )
+
+
+async def insert_cycle(connection: AsyncConnection, webhook_id: int, cycle: Cycle) -> Cycle:
+    """Write a cycle that begins, with all that belongs to it; return it with its id."""
+    values = rows.new_cycle_values(cycle, webhook_id=webhook_id)
+    begun = replace(cycle, cycle_id=await inserted_id(connection, queries.insert_cycle(values)))
+    belongs = {"cycle_id": begun.cycle_id, "symbol": begun.symbol}
+    await _save_orders(connection, belongs, (), begun.orders)
+    await _save_fills(connection, belongs, (), begun.fills)
+    await execute_each(
+        connection, queries.insert_alarms(), [belongs | rows.alarm_values(a) for a in begun.alarms]
+    )
+    sides = rows.position_values(begun).items()
+    updated_at = rows.moment(begun.accepted_at_ms)
+    positions = [
+        {**belongs, "position_side": side, **shown, "updated_at": updated_at}
+        for side, shown in sides
+    ]
+    await execute_each(connection, queries.insert_positions(), positions)
+    first = {"cycle_id": begun.cycle_id, "number": 0, **rows.begun_values(begun)}
+    await execute_each(connection, queries.insert_facts(), [first])
+    return begun
+
+
+async def save_step(
+    connection: AsyncConnection, step: Step, *, version: int, journal_length: int
+) -> None:
+    """Write what a step changed; the cycle's row is locked."""
+    before, cycle = step.before, step.cycle
+    at_ms = max((fact.at_ms for fact in step.facts), default=cycle.accepted_at_ms)
+    values = rows.cycle_values(cycle, changed_at_ms=at_ms)
+    values |= {"version": version, "journal_length": journal_length + len(step.facts)}
+    await connection.execute(queries.update_cycle(cycle.cycle_id, values))
+    belongs = {"cycle_id": cycle.cycle_id, "symbol": cycle.symbol}
+    await _save_orders(connection, belongs, before.orders, cycle.orders)
+    await _save_fills(connection, belongs, before.fills, cycle.fills)
+    await _save_alarms(connection, belongs, before.alarms, cycle.alarms, at_ms)
+    await _save_positions(connection, before, cycle, at_ms)
+    facts = [
+        {"cycle_id": cycle.cycle_id, "number": number, **rows.fact_values(fact)}
+        for number, fact in enumerate(step.facts, start=journal_length + 1)
+    ]
+    await execute_each(connection, queries.insert_facts(), facts)
+    if before.is_open and not cycle.is_open:
+        at = rows.moment(at_ms)
+        await connection.execute(
+            queries.finish_operator_actions_of(cycle.cycle_id, CYCLE_ENDED, at=at)
+        )
+
+
+async def _save_orders(
+    connection: AsyncConnection,
+    belongs: rows.Values,
+    before: Sequence[OrderState],
+    after: Sequence[OrderState],
+) -> None:
+    known = {order.client_order_id: order for order in before}
+    new, changed = [], []
+    for order in after:
+        if order.client_order_id not in known:
+            new.append({**belongs, **rows.order_values(order)})
+        elif order != known[order.client_order_id]:
+            named = {
+                "of_cycle": belongs["cycle_id"],
+                "of_client_order_id": order.client_order_id,
+            }
+            changed.append(named | rows.order_values(order))
+    await execute_each(connection, queries.insert_orders(), new)
+    await execute_each(connection, queries.update_order(), changed)
+
+
+async def _save_fills(
+    connection: AsyncConnection,
+    belongs: rows.Values,
+    before: Sequence[Fill],
+    after: Sequence[Fill],
+) -> None:
+    if before is after:
+        return
+    known, wanted = set(before), set(after)
+    gone = [{**belongs, **rows.fill_values(fill)} for fill in before if fill not in wanted]
+    new = [{**belongs, **rows.fill_values(fill)} for fill in after if fill not in known]
+    await execute_each(connection, queries.delete_fill(), gone)
+    await execute_each(connection, queries.insert_fills(), new)
+
+
+async def _save_alarms(
+    connection: AsyncConnection,
+    belongs: rows.Values,
+    before: Sequence[Alarm],
+    after: Sequence[Alarm],
+    at_ms: int,
+) -> None:
+    if before is after:
+        return
+    at = rows.moment(at_ms)
+    for alarm in before:
+        if alarm not in after:
+            await connection.execute(queries.clear_alarm(belongs["cycle_id"], alarm.key, at=at))
+    new = [belongs | rows.alarm_values(alarm) for alarm in after if alarm not in before]
+    await execute_each(connection, queries.insert_alarms(), new)
+
+
+async def _save_positions(
+    connection: AsyncConnection, before: Cycle, cycle: Cycle, at_ms: int
+) -> None:
+    shown_before, shown = rows.position_values(before), rows.position_values(cycle)
+    changed = [
+        {"of_cycle": cycle.cycle_id, "of_side": side, **values, "updated_at": rows.moment(at_ms)}
+        for side, values in shown.items()
+        if values != shown_before[side]
+    ]
+    await execute_each(connection, queries.update_position(), changed)
+
+
+async def execute_each(
+    connection: AsyncConnection, statement: Any, values: Sequence[rows.Values]
+) -> None:
+    """Execute a statement once for each set of values."""
+    if values:
+        await connection.execute(statement, values)
+
+
+async def inserted_id(connection: AsyncConnection, statement: Any) -> int:
+    """Insert one row and return its number."""
+    result = await connection.execute(statement)
+    key = result.inserted_primary_key
+    assert key is not None, "one row was inserted"
+    return int(key[0])

@@ -1,0 +1,542 @@
+"""The store over a database: the state, the fact and the requests of a step in one commit.
+
+One writer per cycle: the cycle's row is locked (SQLite: the database is) before its state is read.
+A cycle that this process saw last under the same version is not read again. Only what changed is
+written: orders, new fills, new alarms; facts are numbered.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from core import queries
+from core.clients import rows
+from core.clients.alert_store import LEASE_MS, UNLISTED, merged_rules
+from core.clients.clean import MAX_SYMBOL, clean_id, clean_payload, clean_text
+from core.clients.db_sync import READ_ONLY
+from core.clients.sql_cycles import (
+    execute_each,
+    insert_cycle,
+    inserted_id,
+    read_cycles,
+    save_step,
+)
+from core.domain.cycle import Cycle, Fact, OperatorAction, Phase
+from core.domain.settings import SymbolRules
+from core.domain.step import Step
+from core.domain.webhook import Webhook, WebhookStatus
+from core.errors import (
+    AlertClosed,
+    CommitUnclear,
+    DuplicateAlert,
+    LeaseLost,
+    StoreConflict,
+    StoreError,
+    StoreUnavailable,
+    SymbolBusy,
+)
+from core.money import ZERO
+from core.ports import Lease, OperatorRequest, StepFunction
+
+MAX_CACHED = 256  # cycles; more than one process watches symbols
+# What a driver raises when the database is away, slow, or gone in the middle.
+_AWAY = (DBAPIError, PoolTimeout, OSError, TimeoutError)
+# What it raises when a statement of ours is wrong: a bug, not an outage.
+_BUGS = (ProgrammingError, DataError, NotSupportedError)
+
+
+class SqlCycleStore:
+    """An `AlertStore` (and so a `CycleStore`) on PostgreSQL or SQLite."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._is_sqlite = engine.dialect.name == "sqlite"
+        # SQLite lets a waiting writer sleep between tries; among ourselves we can queue.
+        self._writer = asyncio.Lock() if self._is_sqlite else None
+        self._known: dict[int, tuple[int, Cycle]] = {}  # cycle → version, state as committed
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._engine.dispose()
+
+    # --- CycleStore ---
+
+    async def load_open(self, symbols: Sequence[str], *, ended_after_ms: int) -> tuple[Cycle, ...]:
+        """Return the open cycles of these symbols, and those ended after the given time."""
+        ended_after = rows.moment(ended_after_ms)
+        async with self._reading() as connection:
+            return await read_cycles(
+                connection, queries.open_cycles(symbols, ended_after=ended_after)
+            )
+
+    async def update(self, cycle_id: int, step: StepFunction, *, lease: Lease | None) -> Step:
+        """Lock the cycle, apply `step`, and save what it changed; see `CycleStore.update`."""
+        try:
+            return await self._update(cycle_id, step, lease)
+        except StoreConflict as error:
+            cycle = await self.load(cycle_id)
+            refusal = await self._busy(error, "" if cycle is None else cycle.symbol)
+            raise refusal from error.__cause__
+
+    async def journal(self, cycle_id: int) -> tuple[Fact, ...]:
+        """Return the cycle's facts in the order in which they were applied."""
+        async with self._reading() as connection:
+            found = await connection.execute(queries.journal(cycle_id))
+            return tuple(rows.to_fact(row) for row in found.mappings())
+
+    async def acquire_lease(self, symbol: str, owner: str) -> Lease | None:
+        """Take (or renew, as the same owner) the symbol's lease; None while another holds it."""
+        try:
+            async with self._writing() as connection:
+                lease = await _acquired(connection, symbol, owner)
+                if lease is not None:
+                    await _commit(connection)
+                return lease
+        except StoreConflict:
+            return None  # the symbol's first lease was taken at the same moment by another
+
+    async def renew_leases(self, leases: Sequence[Lease]) -> tuple[Lease, ...]:
+        """Renew in one transaction; return those still ours."""
+        ours = []
+        async with self._writing() as connection:
+            now_ms = await _now_ms(connection)
+            renewed = {
+                "expires_at": rows.moment(now_ms + LEASE_MS),
+                "renewed_at": rows.moment(now_ms),
+            }
+            # In one order everywhere, so that no two transactions wait for each other.
+            for lease in sorted(leases, key=lambda lease: lease.symbol):
+                if await _change_lease(connection, lease, renewed):
+                    ours.append(lease)
+            await _commit(connection)
+        return tuple(lease for lease in leases if lease in ours)
+
+    async def release_lease(self, lease: Lease) -> None:
+        """Give the symbol back at once."""
+        async with self._writing() as connection:
+            now = rows.moment(await _now_ms(connection))
+            given_back = {"owner": "", "expires_at": now, "last_check_ok": False}
+            if await _change_lease(connection, lease, given_back):
+                await _commit(connection)
+
+    async def record_check(self, lease: Lease, *, is_good: bool) -> None:
+        """Record whether the last reconciliation of the symbol succeeded."""
+        async with self._writing() as connection:
+            now = rows.moment(await _now_ms(connection))
+            if not await _change_lease(
+                connection, lease, {"last_check_at": now, "last_check_ok": is_good}
+            ):
+                raise _lost(lease)
+            await _commit(connection)
+
+    async def operator_requests(self, symbols: Sequence[str]) -> tuple[OperatorRequest, ...]:
+        """Return the waiting operator actions of open cycles, oldest first."""
+        async with self._reading() as connection:
+            found = await connection.execute(queries.waiting_operator_actions(symbols))
+            return tuple(rows.to_operator_request(row) for row in found.mappings())
+
+    async def finish_operator_request(self, action_id: int, result: str) -> None:
+        """Record what became of an operator action."""
+        async with self._writing() as connection:
+            now = rows.moment(await _now_ms(connection))
+            await connection.execute(
+                queries.finish_operator_action(action_id, clean_text(result), at=now)
+            )
+            await _commit(connection)
+
+    # --- Alerts ---
+
+    async def record_webhook(
+        self,
+        payload: Mapping[str, object],
+        *,
+        received_at_ms: int,
+        symbol: str | None = None,
+        alert_id: str | None = None,
+        status: WebhookStatus = WebhookStatus.PROCESSING,
+        http_status: int | None = None,
+        outcome: str = "",
+        warnings: Sequence[str] = (),
+    ) -> int:
+        """Store an alert and return its id; see `AlertStore.record_webhook`."""
+        values = {
+            "payload": clean_payload(payload),
+            "received_at": rows.moment(received_at_ms),
+            "symbol": None if symbol is None else clean_text(symbol, limit=MAX_SYMBOL),
+            "alert_id": clean_id(alert_id),
+            "status": status,
+            "http_status": http_status,
+            "outcome": clean_text(outcome),
+            "warnings": [clean_text(warning) for warning in warnings],
+        }
+        async with self._writing() as connection:
+            webhook_id = await inserted_id(connection, queries.insert_webhook(values))
+            await _commit(connection)
+            return webhook_id
+
+    async def webhook(self, webhook_id: int) -> Webhook | None:
+        """Return a stored alert."""
+        async with self._reading() as connection:
+            found = (await connection.execute(queries.webhook(webhook_id))).mappings().first()
+            return None if found is None else rows.to_webhook(found)
+
+    async def finish_webhook(
+        self,
+        webhook_id: int,
+        *,
+        status: WebhookStatus,
+        http_status: int,
+        outcome: str,
+        warnings: Sequence[str] = (),
+    ) -> WebhookStatus:
+        """Record the answer; a final status stays. See `AlertStore.finish_webhook`."""
+        async with self._writing() as connection:
+            stored, _ = await _locked_webhook(connection, webhook_id)
+            kept = stored if stored.is_final else status
+            answer = {"status": kept, "http_status": http_status, "outcome": clean_text(outcome)}
+            values = answer | _told(warnings)
+            await connection.execute(queries.update_webhook(webhook_id, values))
+            await _commit(connection)
+            return kept
+
+    async def begin_cycle(
+        self, webhook_id: int, cycle: Cycle, *, warnings: Sequence[str] = ()
+    ) -> Cycle:
+        """Store the cycle and mark the alert accepted; see `AlertStore.begin_cycle`."""
+        alert_id = None
+        try:
+            async with self._writing() as connection:
+                status, alert_id = await _locked_webhook(connection, webhook_id)
+                if status is not WebhookStatus.PROCESSING:
+                    raise AlertClosed(webhook_id, status=status)
+                accepted = {"status": WebhookStatus.ACCEPTED} | _told(warnings)
+                await connection.execute(queries.update_webhook(webhook_id, accepted))
+                begun = await insert_cycle(connection, webhook_id, cycle)
+                await _commit(connection)
+        except StoreConflict as error:
+            refusal = await self._refusal(error, cycle.symbol, alert_id)
+            raise refusal from error.__cause__
+        self._remember(0, begun)
+        return begun
+
+    async def abandon_webhook(self, webhook_id: int, *, http_status: int, outcome: str) -> bool:
+        """Give an alert up, unless its cycle has begun; see `AlertStore.abandon_webhook`."""
+        async with self._writing() as connection:
+            status, _ = await _locked_webhook(connection, webhook_id)
+            if status.is_final:
+                return False
+            values = {
+                "status": WebhookStatus.TIMED_OUT,
+                "http_status": http_status,
+                "outcome": clean_text(outcome),
+            }
+            await connection.execute(queries.update_webhook(webhook_id, values))
+            await _commit(connection)
+            return True
+
+    async def find_accepted_alert(self, alert_id: str) -> int | None:
+        """Return the webhook that was accepted with this alert id."""
+        return await self._number(queries.accepted_webhook(clean_id(alert_id) or ""))
+
+    async def busy_webhook(self, symbol: str) -> int | None:
+        """Return the webhook whose cycle is open on the symbol."""
+        return await self._number(queries.busy_webhook(symbol))
+
+    async def is_watched(self, symbol: str) -> bool:
+        """Return whether a monitor holds the symbol's lease and its last check succeeded."""
+        async with self._reading() as connection:
+            held = (await connection.execute(queries.lease(symbol))).mappings().first()
+        if held is None or not held["last_check_ok"]:
+            return False
+        return rows.to_ms(held["expires_at"]) > int(held["now_ms"])
+
+    # --- Cycles, by other names ---
+
+    async def load(self, cycle_id: int) -> Cycle | None:
+        """Return a cycle by its id."""
+        return await self._cycle(queries.cycle(cycle_id))
+
+    async def open_cycle(self, symbol: str) -> Cycle | None:
+        """Return the symbol's open cycle."""
+        return await self._cycle(queries.open_cycle(symbol))
+
+    async def cycle_by_key(self, key: str) -> Cycle | None:
+        """Return the cycle whose client order ids begin with this key."""
+        return await self._cycle(queries.cycle_by_key(key))
+
+    async def cycle_by_client_order_id(self, client_order_id: str) -> Cycle | None:
+        """Return the cycle that an order of ours belongs to."""
+        return await self._cycle(queries.cycle_by_client_order_id(client_order_id))
+
+    async def cycle_of_webhook(self, webhook_id: int) -> Cycle | None:
+        """Return the cycle that an alert began."""
+        return await self._cycle(queries.cycle_of_webhook(webhook_id))
+
+    async def begun_as(self, cycle_id: int) -> Cycle | None:
+        """Return the cycle as it began."""
+        async with self._reading() as connection:
+            payload = (await connection.execute(queries.begun_as(cycle_id))).scalar()
+        return None if payload is None else rows.to_begun(payload, cycle_id=cycle_id)
+
+    async def open_cycles_margin(self) -> Decimal:
+        """Return deposit plus extramarg, summed over all open cycles (quote)."""
+        async with self._reading() as connection:
+            margins = (await connection.execute(queries.open_margins())).all()
+        return sum((row.deposit + row.extramarg for row in margins), ZERO)
+
+    # --- Operator ---
+
+    async def ask_operator(
+        self, cycle_id: int, action: OperatorAction, *, asked_by: str, asked_at_ms: int
+    ) -> int | None:
+        """Ask the monitor to act on a cycle; None if the cycle is not open."""
+        async with self._writing() as connection:
+            # Locked: it must not end meanwhile.
+            cycle = (await connection.execute(queries.lock_cycle(cycle_id))).mappings().first()
+            if cycle is None or cycle["phase"] is Phase.ENDED:
+                return None
+            values = {
+                "cycle_id": cycle_id,
+                "symbol": cycle["symbol"],
+                "action": action,
+                "asked_by": clean_text(asked_by, limit=128),
+                "asked_at": rows.moment(asked_at_ms),
+            }
+            action_id = await inserted_id(connection, queries.insert_operator_action(values))
+            await _commit(connection)
+            return action_id
+
+    async def operator_result(self, action_id: int) -> str | None:
+        """Return what became of an operator's request; None while it waits."""
+        async with self._reading() as connection:
+            result = (await connection.execute(queries.operator_result(action_id))).scalar()
+        return None if result is None else str(result)
+
+    # --- Rules ---
+
+    async def save_rules(
+        self,
+        rules: Sequence[SymbolRules],
+        *,
+        read_at_ms: int,
+        with_fees: bool = True,
+        is_whole_list: bool = False,
+    ) -> None:
+        """Store rules as read from the exchange; see `AlertStore.save_rules`."""
+        try:
+            async with self._writing() as connection:
+                found = (await connection.execute(queries.lock_symbols())).mappings()
+                known = {row["symbol"]: rows.to_rules(row) for row in found}
+                await _save_rules(connection, rules, known, read_at_ms, with_fees=with_fees)
+                gone = sorted(known.keys() - {read.symbol for read in rules})
+                if is_whole_list and gone:
+                    at = rows.moment(read_at_ms)
+                    await connection.execute(queries.mark_unlisted(gone, status=UNLISTED, at=at))
+                await _commit(connection)
+        except StoreConflict as error:  # another monitor stored the same new symbols just now
+            raise StoreUnavailable("the rules are being written by another process") from error
+
+    async def rules(self, symbol: str) -> SymbolRules | None:
+        """Return the stored rules of one symbol."""
+        async with self._reading() as connection:
+            found = (await connection.execute(queries.symbol(symbol))).mappings().first()
+            return None if found is None else rows.to_rules(found)
+
+    async def all_rules(self) -> tuple[SymbolRules, ...]:
+        """Return all stored rules, by symbol."""
+        async with self._reading() as connection:
+            found = (await connection.execute(queries.symbols())).mappings()
+            return tuple(rows.to_rules(row) for row in found)
+
+    # --- One step ---
+
+    async def _update(self, cycle_id: int, step: StepFunction, lease: Lease | None) -> Step:
+        async with self._writing() as connection:
+            if lease is not None:
+                await _require_lease(connection, lease)
+            locked = (await connection.execute(queries.lock_cycle(cycle_id))).first()
+            if locked is None:
+                raise StoreConflict(f"there is no cycle {cycle_id}")
+            version, journal_length = locked.version, locked.journal_length
+            result = step(await self._current(connection, cycle_id, version))
+            if result.changes_nothing:
+                return result
+            self._known.pop(cycle_id, None)  # not known again before the commit succeeded
+            await save_step(connection, result, version=version + 1, journal_length=journal_length)
+            await _commit(connection)
+        self._remember(version + 1, result.cycle)
+        return result
+
+    async def _current(self, connection: AsyncConnection, cycle_id: int, version: int) -> Cycle:
+        """Return the locked cycle: from memory, if nobody wrote since."""
+        known = self._known.get(cycle_id)
+        if known is not None and known[0] == version:
+            return known[1]
+        (cycle,) = await read_cycles(connection, queries.cycle(cycle_id))
+        return cycle
+
+    def _remember(self, version: int, cycle: Cycle) -> None:
+        self._known[cycle.cycle_id] = (version, cycle)
+        while len(self._known) > MAX_CACHED:
+            del self._known[next(iter(self._known))]
+
+    # --- Transactions ---
+
+    @contextlib.asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that is rolled back unless `_commit` is called in it."""
+        queue = self._writer or contextlib.nullcontext()
+        async with queue, _outages(), self._engine.connect() as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that sees one state of the database and takes no lock."""
+        options: dict[str, Any] = {READ_ONLY: True}
+        if not self._is_sqlite:
+            options["isolation_level"] = "REPEATABLE READ"
+        async with _outages(), self._engine.connect() as connection:
+            yield await connection.execution_options(**options)
+
+    async def _cycle(self, statement: queries.Rows) -> Cycle | None:
+        async with self._reading() as connection:
+            found = await read_cycles(connection, statement)
+        return found[0] if found else None
+
+    async def _number(self, statement: queries.Rows) -> int | None:
+        async with self._reading() as connection:
+            found = (await connection.execute(statement)).scalar()
+        return None if found is None else int(found)
+
+    # --- What a unique index refused ---
+
+    async def _refusal(self, error: StoreConflict, symbol: str, alert_id: str | None) -> StoreError:
+        if alert_id is not None and _is_about(error, "ux_webhook_accepted_alert", "alert_id"):
+            return DuplicateAlert(alert_id, first=str(await self.find_accepted_alert(alert_id)))
+        return await self._busy(error, symbol)
+
+    async def _busy(self, error: StoreConflict, symbol: str) -> StoreError:
+        if not _is_about(error, "ux_cycle_open_symbol", "cycle.symbol"):
+            return error
+        holder = await self.busy_webhook(symbol)
+        return SymbolBusy(symbol, holder=None if holder is None else str(holder))
+
+
+def _is_about(error: StoreConflict, index: str, sqlite_column: str) -> bool:
+    """Return whether this unique index refused; SQLite names the column instead."""
+    return index in str(error) or str(error).endswith(sqlite_column)
+
+
+@contextlib.asynccontextmanager
+async def _outages() -> AsyncIterator[None]:
+    """Turn a driver's errors into ours; what was begun is rolled back by then, or by the server."""
+    try:
+        yield
+    except _BUGS as error:
+        if error.connection_invalidated:
+            raise StoreUnavailable(str(error.orig)) from error
+        raise
+    except IntegrityError as error:
+        raise StoreConflict(str(error.orig)) from error
+    except _AWAY as error:
+        raise StoreUnavailable(str(error) or type(error).__name__) from error
+
+
+async def _commit(connection: AsyncConnection) -> None:
+    try:
+        await connection.commit()
+    except _AWAY as error:
+        raise CommitUnclear(str(error) or type(error).__name__) from error
+
+
+async def _now_ms(connection: AsyncConnection) -> int:
+    return int((await connection.execute(queries.clock())).scalar_one())
+
+
+# --- Leases ---
+
+
+async def _acquired(connection: AsyncConnection, symbol: str, owner: str) -> Lease | None:
+    held = (await connection.execute(queries.lock_lease(symbol))).mappings().first()
+    now_ms = await _now_ms(connection)  # after the lock: waiting for it takes time
+    times = {"expires_at": rows.moment(now_ms + LEASE_MS), "renewed_at": rows.moment(now_ms)}
+    if held is None:
+        lease = Lease(symbol=symbol, owner=owner, epoch=1)
+        values = {"symbol": symbol, "owner": owner, "epoch": 1, "last_check_ok": False}
+        await connection.execute(queries.insert_lease(values | times))
+        return lease
+    current = Lease(symbol=symbol, owner=held["owner"], epoch=held["epoch"])
+    if rows.to_ms(held["expires_at"]) <= now_ms:
+        taken = {"owner": owner, "epoch": current.epoch + 1, "last_check_ok": False}
+        await _change_lease(connection, current, taken | times)
+        return Lease(symbol=symbol, owner=owner, epoch=current.epoch + 1)
+    if current.owner != owner:
+        return None
+    await _change_lease(connection, current, times)
+    return current
+
+
+async def _require_lease(connection: AsyncConnection, lease: Lease) -> None:
+    statement = queries.hold_lease(lease.symbol, lease.owner, lease.epoch)
+    if (await connection.execute(statement)).first() is None:
+        raise _lost(lease)
+
+
+async def _change_lease(
+    connection: AsyncConnection, lease: Lease, values: Mapping[str, Any]
+) -> bool:
+    statement = queries.update_lease(lease.symbol, lease.owner, lease.epoch, dict(values))
+    return (await connection.execute(statement)).rowcount == 1
+
+
+def _lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(f"{lease.symbol}: epoch {lease.epoch} of {lease.owner} is over")
+
+
+# --- Webhooks and rules ---
+
+
+async def _locked_webhook(
+    connection: AsyncConnection, webhook_id: int
+) -> tuple[WebhookStatus, str | None]:
+    found = (await connection.execute(queries.lock_webhook(webhook_id))).mappings().first()
+    if found is None:
+        raise StoreConflict(f"there is no webhook {webhook_id}")
+    return found["status"], found["alert_id"]
+
+
+def _told(warnings: Sequence[str]) -> dict[str, Any]:
+    return {"warnings": [clean_text(warning) for warning in warnings]} if warnings else {}
+
+
+async def _save_rules(
+    connection: AsyncConnection,
+    rules: Sequence[SymbolRules],
+    known: Mapping[str, SymbolRules],
+    read_at_ms: int,
+    *,
+    with_fees: bool,
+) -> None:
+    new, changed = [], []
+    for read in rules:
+        if read.symbol not in known:
+            new.append(rows.from_rules(read, read_at_ms=read_at_ms))
+            continue
+        merged = merged_rules(known[read.symbol], read, with_fees=with_fees)
+        values = rows.from_rules(merged, read_at_ms=read_at_ms)
+        del values["symbol"]
+        changed.append({"of_symbol": read.symbol, **values})
+    await execute_each(connection, queries.insert_symbols(), new)
+    await execute_each(connection, queries.update_symbol(), changed)

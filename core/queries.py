@@ -1,0 +1,358 @@
+"""Every SQL statement, by name. Synchronous and asynchronous code share them.
+
+Rows are locked where a statement says so; SQLite ignores that, because a writing transaction of
+ours has the whole database. Executed with a list of parameters, an insert or update of rows is
+executed once for each.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Delete,
+    Insert,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlmodel import SQLModel
+
+from core import models
+from core.domain.cycle import Phase, Role
+from core.domain.webhook import WebhookStatus
+
+Rows = Select[Any]
+
+
+class database_now_ms(FunctionElement[int]):  # reads as the SQL function that it is
+    """The database's clock, milliseconds UTC: the only one that all processes share."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(database_now_ms, "postgresql")
+def _postgresql_now(element: database_now_ms, compiler: SQLCompiler, **_: Any) -> str:
+    # Not now(): that one stands still while a transaction waits for a lock.
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+
+@compiles(database_now_ms, "sqlite")
+def _sqlite_now(element: database_now_ms, compiler: SQLCompiler, **_: Any) -> str:
+    return "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
+
+
+def table(model: type[SQLModel]) -> Table:
+    """Return the table of a model."""
+    return SQLModel.metadata.tables[str(model.__tablename__)]
+
+
+ALARM = table(models.Alarm)
+CYCLE = table(models.Cycle)
+FACT = table(models.Fact)
+FILL = table(models.Fill)
+LEASE = table(models.MonitorLease)
+OPERATOR_ACTION = table(models.OperatorAction)
+ORDER = table(models.Order)
+POSITION = table(models.BinancePosition)
+SYMBOL = table(models.BinanceSymbol)
+WEBHOOK = table(models.WebHook)
+
+
+def clock() -> Rows:
+    """Select the database's clock, in milliseconds."""
+    return select(database_now_ms())
+
+
+# --- Webhooks ---
+
+
+def insert_webhook(values: dict[str, Any]) -> Insert:
+    """Insert an alert."""
+    return insert(WEBHOOK).values(values)
+
+
+def webhook(webhook_id: int) -> Rows:
+    """Select one alert."""
+    return select(WEBHOOK).where(WEBHOOK.c.id == webhook_id)
+
+
+def lock_webhook(webhook_id: int) -> Rows:
+    """Select one alert's state, and keep it from changing until the transaction ends."""
+    columns = (WEBHOOK.c.id, WEBHOOK.c.status, WEBHOOK.c.alert_id)
+    return select(*columns).where(WEBHOOK.c.id == webhook_id).with_for_update()
+
+
+def update_webhook(webhook_id: int, values: dict[str, Any]) -> Update:
+    """Change one alert's state and answer."""
+    return update(WEBHOOK).where(WEBHOOK.c.id == webhook_id).values(values)
+
+
+def accepted_webhook(alert_id: str) -> Rows:
+    """Select the number of the alert that was accepted with this id."""
+    is_accepted = WEBHOOK.c.status == WebhookStatus.ACCEPTED
+    return select(WEBHOOK.c.id).where(WEBHOOK.c.alert_id == alert_id, is_accepted)
+
+
+def busy_webhook(symbol: str) -> Rows:
+    """Select the number of the alert whose cycle is open on the symbol."""
+    return select(CYCLE.c.webhook_id).where(CYCLE.c.symbol == symbol, _is_open())
+
+
+# --- Cycles ---
+
+
+def insert_cycle(values: dict[str, Any]) -> Insert:
+    """Insert a cycle."""
+    return insert(CYCLE).values(values)
+
+
+def lock_cycle(cycle_id: int) -> Rows:
+    """Select a cycle's version, and keep the cycle from changing until the transaction ends."""
+    columns = (CYCLE.c.version, CYCLE.c.journal_length, CYCLE.c.symbol, CYCLE.c.phase)
+    return select(*columns).where(CYCLE.c.id == cycle_id).with_for_update()
+
+
+def update_cycle(cycle_id: int, values: dict[str, Any]) -> Update:
+    """Write a cycle's new state."""
+    return update(CYCLE).where(CYCLE.c.id == cycle_id).values(values)
+
+
+def cycle(cycle_id: int) -> Rows:
+    """Select one cycle's state."""
+    return _states().where(CYCLE.c.id == cycle_id)
+
+
+def open_cycles(symbols: Sequence[str], *, ended_after: datetime) -> Rows:
+    """Select the open cycles of these symbols and those that ended after a time."""
+    is_recent = or_(_is_open(), CYCLE.c.ended_at > ended_after)
+    return _states().where(CYCLE.c.symbol.in_(symbols), is_recent).order_by(CYCLE.c.id)
+
+
+def open_cycle(symbol: str) -> Rows:
+    """Select the symbol's open cycle."""
+    return _states().where(CYCLE.c.symbol == symbol, _is_open())
+
+
+def cycle_by_key(key: str) -> Rows:
+    """Select the cycle with this key."""
+    return _states().where(CYCLE.c.key == key)
+
+
+def cycle_by_client_order_id(client_order_id: str) -> Rows:
+    """Select the cycle that an order of ours belongs to."""
+    is_ours = ORDER.c.role != Role.FOREIGN
+    ids = select(ORDER.c.cycle_id).where(ORDER.c.client_order_id == client_order_id, is_ours)
+    return _states().where(CYCLE.c.id.in_(ids))
+
+
+def cycle_of_webhook(webhook_id: int) -> Rows:
+    """Select the cycle that an alert began."""
+    return _states().where(CYCLE.c.webhook_id == webhook_id)
+
+
+def open_margins() -> Rows:
+    """Select the margins set aside by open cycles; they are added up outside, where it is exact."""
+    return select(CYCLE.c.deposit, CYCLE.c.extramarg).where(_is_open())
+
+
+# --- What belongs to cycles ---
+
+
+def orders_of(cycle_ids: Sequence[int]) -> Rows:
+    """Select the orders of these cycles, as they were added."""
+    return select(ORDER).where(ORDER.c.cycle_id.in_(cycle_ids)).order_by(ORDER.c.id)
+
+
+def insert_orders() -> Insert:
+    """Insert orders."""
+    return insert(ORDER)
+
+
+def update_order() -> Update:
+    """Change an order; it is named by `of_cycle` and `of_client_order_id`."""
+    return update(ORDER).where(
+        ORDER.c.cycle_id == bindparam("of_cycle"),
+        ORDER.c.client_order_id == bindparam("of_client_order_id"),
+    )
+
+
+def fills_of(cycle_ids: Sequence[int]) -> Rows:
+    """Select the fills of these cycles."""
+    return select(FILL).where(FILL.c.cycle_id.in_(cycle_ids)).order_by(FILL.c.id)
+
+
+def insert_fills() -> Insert:
+    """Insert fills."""
+    return insert(FILL)
+
+
+def delete_fill() -> Delete:
+    """Take back an adjustment that real executions have explained; values as in `insert_fills`."""
+    names = ("trade_id", "is_adjustment", "side", "position_side", "price", "quantity")
+    is_it = [FILL.c[name] == bindparam(name) for name in names]
+    return delete(FILL).where(FILL.c.cycle_id == bindparam("cycle_id"), *is_it)
+
+
+def alarms_of(cycle_ids: Sequence[int]) -> Rows:
+    """Select the alarms of these cycles that are not cleared, as they were raised."""
+    is_raised = ALARM.c.cleared_at.is_(None)
+    return select(ALARM).where(ALARM.c.cycle_id.in_(cycle_ids), is_raised).order_by(ALARM.c.id)
+
+
+def insert_alarms() -> Insert:
+    """Insert alarms."""
+    return insert(ALARM)
+
+
+def clear_alarm(cycle_id: int, key: str, *, at: datetime) -> Update:
+    """Clear a raised alarm."""
+    is_it = (ALARM.c.cycle_id == cycle_id, ALARM.c.key == key, ALARM.c.cleared_at.is_(None))
+    return update(ALARM).where(*is_it).values(cleared_at=at)
+
+
+def insert_positions() -> Insert:
+    """Insert the two sides of a cycle as people see them."""
+    return insert(POSITION)
+
+
+def update_position() -> Update:
+    """Change one side; it is named by `of_cycle` and `of_side`."""
+    return update(POSITION).where(
+        POSITION.c.cycle_id == bindparam("of_cycle"),
+        POSITION.c.position_side == bindparam("of_side"),
+    )
+
+
+def insert_facts() -> Insert:
+    """Add to journals."""
+    return insert(FACT)
+
+
+def journal(cycle_id: int) -> Rows:
+    """Select a cycle's facts in the order of their application, without number 0."""
+    return (
+        select(FACT).where(FACT.c.cycle_id == cycle_id, FACT.c.number > 0).order_by(FACT.c.number)
+    )
+
+
+def begun_as(cycle_id: int) -> Rows:
+    """Select the journal's number 0: the cycle as it began."""
+    return select(FACT.c.payload).where(FACT.c.cycle_id == cycle_id, FACT.c.number == 0)
+
+
+# --- Leases ---
+
+
+def lease(symbol: str) -> Rows:
+    """Select a symbol's lease and the clock that it runs by."""
+    return select(LEASE, database_now_ms().label("now_ms")).where(LEASE.c.symbol == symbol)
+
+
+def lock_lease(symbol: str) -> Rows:
+    """Select a symbol's lease, and keep it from changing hands until the transaction ends."""
+    return select(LEASE).where(LEASE.c.symbol == symbol).with_for_update()
+
+
+def hold_lease(symbol: str, owner: str, epoch: int) -> Rows:
+    """Select a lease if it is this one's, and keep it so until the transaction ends."""
+    is_it = (LEASE.c.symbol == symbol, LEASE.c.owner == owner, LEASE.c.epoch == epoch)
+    return select(LEASE.c.symbol).where(*is_it).with_for_update(read=True)
+
+
+def insert_lease(values: dict[str, Any]) -> Insert:
+    """Insert a symbol's first lease."""
+    return insert(LEASE).values(values)
+
+
+def update_lease(symbol: str, owner: str, epoch: int, values: dict[str, Any]) -> Update:
+    """Change a lease if it is still the one named."""
+    is_it = (LEASE.c.symbol == symbol, LEASE.c.owner == owner, LEASE.c.epoch == epoch)
+    return update(LEASE).where(*is_it).values(values)
+
+
+# --- Operator ---
+
+
+def insert_operator_action(values: dict[str, Any]) -> Insert:
+    """Insert a request of a person."""
+    return insert(OPERATOR_ACTION).values(values)
+
+
+def waiting_operator_actions(symbols: Sequence[str]) -> Rows:
+    """Select the requests not yet carried out, oldest first."""
+    is_waiting = OPERATOR_ACTION.c.done_at.is_(None)
+    wanted = select(OPERATOR_ACTION).where(OPERATOR_ACTION.c.symbol.in_(symbols), is_waiting)
+    return wanted.order_by(OPERATOR_ACTION.c.id)
+
+
+def operator_result(action_id: int) -> Rows:
+    """Select what became of a request."""
+    return select(OPERATOR_ACTION.c.result).where(OPERATOR_ACTION.c.id == action_id)
+
+
+def finish_operator_action(action_id: int, result: str, *, at: datetime) -> Update:
+    """Record what became of a request that still waits."""
+    is_it = (OPERATOR_ACTION.c.id == action_id, OPERATOR_ACTION.c.done_at.is_(None))
+    return update(OPERATOR_ACTION).where(*is_it).values(done_at=at, result=result)
+
+
+def finish_operator_actions_of(cycle_id: int, result: str, *, at: datetime) -> Update:
+    """Record the same for all requests of a cycle that still wait."""
+    is_it = (OPERATOR_ACTION.c.cycle_id == cycle_id, OPERATOR_ACTION.c.done_at.is_(None))
+    return update(OPERATOR_ACTION).where(*is_it).values(done_at=at, result=result)
+
+
+# --- Rules ---
+
+
+def symbol(name: str) -> Rows:
+    """Select the rules of one symbol."""
+    return select(SYMBOL).where(SYMBOL.c.symbol == name)
+
+
+def lock_symbols() -> Rows:
+    """Select all rules, and keep them from changing until the transaction ends."""
+    return select(SYMBOL).order_by(SYMBOL.c.symbol).with_for_update()
+
+
+def symbols() -> Rows:
+    """Select the rules of all symbols."""
+    return select(SYMBOL).order_by(SYMBOL.c.symbol)
+
+
+def insert_symbols() -> Insert:
+    """Insert rules."""
+    return insert(SYMBOL)
+
+
+def update_symbol() -> Update:
+    """Change the rules of the symbol named by `of_symbol`."""
+    return update(SYMBOL).where(SYMBOL.c.symbol == bindparam("of_symbol"))
+
+
+def mark_unlisted(names: Sequence[str], *, status: str, at: datetime) -> Update:
+    """Mark symbols that the exchange lists no longer."""
+    return update(SYMBOL).where(SYMBOL.c.symbol.in_(names)).values(status=status, updated_at=at)
+
+
+# --- Parts ---
+
+
+def _states() -> Rows:
+    return select(CYCLE.c.id, CYCLE.c.version, CYCLE.c.state)
+
+
+def _is_open() -> Any:
+    return CYCLE.c.phase != Phase.ENDED
