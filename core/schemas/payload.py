@@ -66,6 +66,7 @@ def read_body(body: bytes) -> Body:
     try:
         root: Raw = json.loads(
             body.decode("utf-8-sig"),
+            strict=False,  # senders paste names with tabs and line breaks as they are
             object_pairs_hook=Pairs,
             parse_float=Number,
             parse_int=Number,

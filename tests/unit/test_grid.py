@@ -255,6 +255,26 @@ VIOLATIONS: dict[
         {},
         [(ViolationCode.LOT, None, "0.046, more than one order may carry (0.045)")],
     ),
+    "quantities on the very bounds are fine": (
+        {
+            "min_quantity": "0.004",
+            "max_quantity": "0.046",
+            "market_min_quantity": "0.004",
+            "market_max_quantity": "0.103",
+        },
+        {},
+        [],
+    ),
+    "an entry of all that one MARKET order may carry is fine": (
+        {"market_max_quantity": "0.004"},
+        {"settings__extramarg": "100"},
+        [],
+    ),
+    "prices on the very bounds are fine": (
+        {"min_price": "57805", "max_price": "60300", "min_notional": "240"},
+        {},
+        [],
+    ),
     "a level of just the minimum notional or more is fine": (
         {},
         {"settings__mg_long": "0.25|2|2"},

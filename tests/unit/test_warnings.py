@@ -105,6 +105,14 @@ def test_the_price_named_is_where_the_net_pnl_meets_the_target() -> None:
     assert abs(pnl - 1700) < Decimal("1e-8")
 
 
+@pytest.mark.parametrize(("trail_1", "said"), [("0.495", 0), ("0.4951", 1)])
+def test_trailing_may_start_one_tick_below_the_take_profit(trail_1: str, said: int) -> None:
+    # With a tick of 3 the take-profit is 60300, the last price below it 60297 = 60000 + 0.495 %.
+    changes = {"settings__trail_1": trail_1, "settings__order_quan": 0}
+    bare = NO_LEVELS | changes
+    assert len(warnings_of(sample_rules(tick_size="3"), **bare)) == said
+
+
 def test_a_refused_grid_needs_no_warnings() -> None:
     assert warnings_of(settings__deposit="1", settings__tp="0.01") == ()
 
@@ -128,6 +136,15 @@ class TestLiquidation:
         paid = Decimal("2697.5376") + Decimal("0.12") + Decimal("2457.5376") * Decimal("0.0002")
         expected = (paid - 40) / (Decimal("0.046") * (1 - Decimal("0.004")))
         assert abs(price - expected) < Decimal("1e-8")
+
+    @pytest.mark.parametrize(("more", "said"), [("0", 1), ("0.0000001", 0)])
+    def test_the_wallet_that_just_carries_long(self, more: str, said: int) -> None:
+        price, quantity = Decimal("57805.0"), Decimal("0.046")
+        paid = Decimal("2697.5376") + Decimal("0.12") + Decimal("2457.5376") * Decimal("0.0002")
+        needed = quantity * price * Decimal("0.004") + paid - quantity * price
+        # The average entry is a division: its last digits are not worth a test.
+        wallet = f"{needed - Decimal('0.00000001') + Decimal(more):f}"
+        assert len(warnings_of(self.rules, wallet=wallet, settings__max_hedges=0)) == said
 
     def test_both_sides(self) -> None:
         # LONG alone needs 10.64 at h₁, SHORT then another 29.5 and its commission.

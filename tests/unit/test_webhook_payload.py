@@ -56,6 +56,17 @@ def test_what_editors_add_does_no_harm(body: bytes) -> None:
     assert read_body(body).payload == {"symbol": "X"}
 
 
+def test_twenty_levels_of_nesting_are_enough() -> None:
+    nested = [b'{"a":' + b"[" * depth + b"]" * depth + b"}" for depth in (20, 21)]
+    assert read_body(nested[0]).payload["a"]
+    with pytest.raises(AlertInvalid):
+        read_body(nested[1])
+
+
+def test_text_may_hold_tabs_and_line_breaks_as_they_are() -> None:
+    assert read_body(b'{"name": "a\tb\nc"}').payload == {"name": "a\tb\nc"}
+
+
 class TestSecret:
     def test_it_is_taken_out_of_the_payload(self) -> None:
         body = read_body(b'{"secret": "hunter2hunter2", "symbol": "X"}')
