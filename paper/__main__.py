@@ -9,20 +9,17 @@ import sys
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import NoReturn
 
-from aiohttp import web
-
-from paper.app import build_app
 from paper.exchange import Exchange, StateFileError, load_world, wall_ms
 from paper.feeds import MANUAL, SCENARIO, FeedError, FeedPlan, Ticks, parse_plan
 from paper.player import Player
 from paper.replay import replay, symbols_of
 from paper.rules import BUILT_IN
 from paper.scenarios import PATHS, scenario
+from paper.server import DEFAULT_KEY, DEFAULT_SECRET, LOCAL, PortError, listening
 from paper.world import World
 
-DEFAULT_KEY = "paper-key"
-DEFAULT_SECRET = "paper-secret"
 DEFAULT_PORT = 8010
 
 log = logging.getLogger("paper")
@@ -32,19 +29,25 @@ class _UsageError(Exception):
     """A bad value on the command line; the text is one line."""
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Leave the usage out: a launcher shows this line to its user."""
+        raise _UsageError(message)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the exchange until it is told to stop; return the exit code."""
-    options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.WARNING if options.quiet else logging.INFO,
-        format="%(asctime)s %(message)s",
-        datefmt="%H:%M:%S",
-        stream=sys.stdout,
-        force=True,
-    )
     try:
+        options = _parser().parse_args(arguments)
+        logging.basicConfig(
+            level=logging.WARNING if options.quiet else logging.INFO,
+            format="%(asctime)s %(message)s",
+            datefmt="%H:%M:%S",
+            stream=sys.stdout,
+            force=True,
+        )
         return asyncio.run(_run(options))
-    except (_UsageError, FeedError, StateFileError) as error:
+    except (_UsageError, FeedError, PortError, StateFileError) as error:
         sys.stderr.write(f"paper: {error}\n")
         return 2
     except KeyboardInterrupt:
@@ -52,14 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m paper",
         description="A paper exchange that speaks the wire of Binance USDⓈ-M Futures.",
         epilog=f"Scenarios: {', '.join(PATHS)}. Symbols: {', '.join(BUILT_IN)}.",
     )
     add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    port = int(os.environ.get("PAPER_PORT") or DEFAULT_PORT)
+    add("--host", default=LOCAL, help="address to listen on (default %(default)s)")
+    port = os.environ.get("PAPER_PORT") or str(DEFAULT_PORT)
     add("--port", type=int, default=port, help="0 takes a free one (default %(default)s)")
     add("--feed", default=SCENARIO, help="scenario[:NAME], replay:PATH[,PATH…] or manual")
     add("--symbols", default="", help="symbols that the feed moves, comma separated")
@@ -87,23 +90,11 @@ async def _run(options: argparse.Namespace) -> int:
     if ticks is not None:
         speed = float(_number("--speed", options.speed))
         exchange.player = Player(ticks, speed=speed, play=exchange.play, held=options.hold)
-    app = build_app(exchange, api_key=options.api_key, api_secret=options.api_secret)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    site = web.TCPSite(runner, options.host, options.port)
+    wire = {"api_key": options.api_key, "api_secret": options.api_secret}
     try:
-        await site.start()
-    except OSError as error:
-        await runner.cleanup()
-        where = f"{options.host}:{options.port}"
-        reason = os.strerror(error.errno or 0)
-        raise _UsageError(f"cannot listen on {where}: {reason}") from error
-    try:
-        return await _serve(exchange, _address(runner))
+        async with listening(exchange, host=options.host, port=options.port, **wire) as address:
+            return await _serve(exchange, address)
     finally:
-        exchange.faults.clear()
-        await exchange.hub.close()
-        await runner.cleanup()
         exchange.save()
 
 
@@ -185,11 +176,6 @@ def _number(name: str, text: str) -> Decimal:
     if not value.is_finite() or value <= 0:
         raise _UsageError(f"{name} must be above zero, not {text!r}")
     return value
-
-
-def _address(runner: web.AppRunner) -> str:
-    host, port = runner.addresses[0][:2]
-    return f"http://{host}:{port}"
 
 
 if __name__ == "__main__":
