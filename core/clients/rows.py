@@ -54,6 +54,8 @@ _TYPE_OF_ROLE = {
 _TYPE_OF_NATURE = {
     (PositionSide.LONG, Kind.LIMIT, Side.BUY): OrderType.LONG_LIMIT,
     (PositionSide.LONG, Kind.LIMIT, Side.SELL): OrderType.LONG_TAKE_PROFIT,
+    (PositionSide.LONG, Kind.LIMIT_IOC, Side.BUY): OrderType.LONG_LIMIT,
+    (PositionSide.LONG, Kind.LIMIT_IOC, Side.SELL): OrderType.LONG_TAKE_PROFIT,
     (PositionSide.LONG, Kind.STOP_MARKET, Side.SELL): OrderType.LONG_TRAILING_GUARD,
     (PositionSide.SHORT, Kind.LIMIT, Side.BUY): OrderType.SHORT_LIMIT,
     (PositionSide.SHORT, Kind.LIMIT, Side.SELL): OrderType.SHORT_LIMIT,
