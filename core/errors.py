@@ -3,6 +3,9 @@
 TradeboxError
 ├── ConfigInvalid            stop: tell the operator every variable that is wrong
 ├── AlertInvalid             answer: name every field that is wrong; nothing was traded
+├── AlertTimedOut            answer: send the alert again later; nothing will come of this one
+├── SymbolUnwatched          answer: send the alert again later; nothing was traded
+├── SymbolInUse              answer: somebody else's position or order is there; nothing was traded
 ├── ExchangeError
 │   ├── RequestRefused       the exchange said no: decide by role and code (strategy, section 7)
 │   ├── RateLimited          it was not processed: ask again after `retry_after_ms`
@@ -55,6 +58,18 @@ class AlertInvalid(TradeboxError):
     def __init__(self, errors: Sequence[FieldError]) -> None:
         self.errors = tuple(errors)
         super().__init__("; ".join(str(error) for error in self.errors))
+
+
+class AlertTimedOut(TradeboxError):
+    """Nothing had begun for the alert when it had to be answered, and nothing will."""
+
+
+class SymbolUnwatched(TradeboxError):
+    """No monitor looks after the symbol, so nothing may be opened on it now."""
+
+
+class SymbolInUse(TradeboxError):
+    """A position or an order that is not ours is on the symbol; it is never taken over."""
 
 
 class ExchangeError(TradeboxError):
