@@ -151,6 +151,16 @@ class TestLiquidation:
         (warning,) = warnings_of(self.rules, wallet="60")
         assert warning.startswith("both sides would be liquidated")
 
+    @pytest.mark.parametrize(("more", "said"), [("0", 1), ("0.0000001", 0)])
+    def test_the_wallet_that_just_carries_both(self, more: str, said: int) -> None:
+        price, long, short = Decimal("57805.0"), Decimal("0.046"), Decimal("0.103")
+        paid = Decimal("2697.5376") + Decimal("0.12") + Decimal("2457.5376") * Decimal("0.0002")
+        paid += short * price * Decimal("0.0005")
+        needed = long * price * Decimal("0.004") + short * price * Decimal("0.01") - 30
+        needed += paid - long * price
+        wallet = f"{needed - Decimal('0.00000001') + Decimal(more):f}"
+        assert len(warnings_of(self.rules, wallet=wallet)) == said
+
     def test_hedges_switched_off(self) -> None:
         assert warnings_of(self.rules, wallet="60", settings__max_hedges=0) == ()
 
