@@ -109,7 +109,7 @@ async def _rest(request: web.Request) -> web.StreamResponse:
         if failed is not None:
             return failed
     answer = wire.exchange.world.request(request.method, request.path, params, wall_ms())
-    wire.exchange.flush()
+    wire.exchange.flush(changed=request.method != "GET" and answer.status == 200)
     if answer.status != 200:
         _log_refusal(request, answer)
     if fault is not None and fault.when == "after":

@@ -115,7 +115,7 @@ def _guarded(exchange: Exchange, handle: _Handle) -> Handler:
             return _json({"code": refusal.code, "msg": refusal.text}, refusal.status)
         except (ValueError, msgspec.MsgspecError) as error:
             return _json({"error": str(error)}, 400)
-        exchange.flush()
+        exchange.flush(changed=request.method != "GET")
         return _json(body)
 
     return guarded

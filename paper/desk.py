@@ -47,7 +47,7 @@ class Desk:
 
     def available(self) -> Decimal:
         """Return what is free for new orders; may be negative."""
-        return margin.available(self.state, self.matching.open_orders())
+        return margin.available(self.state, self.matching.book.open_orders())
 
     def is_closing(self, side: Side, position_side: PositionSide) -> bool:
         """Return whether Hedge Mode takes this pair as a close."""

@@ -18,6 +18,7 @@ from paper.state import PositionSide
 from paper.world import World
 
 SAVE_EVERY_S = 0.5
+SAVE_PRICES_EVERY_S = 5.0  # where nothing but prices moved
 TICK_EVERY_S = 1.0
 
 log = logging.getLogger("paper")
@@ -42,17 +43,22 @@ class Exchange:
         self.player: Player | None = None
         self._state_path = state_path
         self._dirty = True
+        self._saved_at = 0.0
 
-    def flush(self) -> None:
-        """Send out what has happened. Call it after everything that changes the world."""
+    def flush(self, *, changed: bool = False) -> None:
+        """Send out what has happened. Call it after everything that changes the world.
+
+        `changed`: also something that no event tells, so that the state must be written soon.
+        """
+        self._dirty = self._dirty or changed
         for event in self.world.drain():
             key = self.world.listen_key
             if event.channel == "account":
+                self._dirty = True
                 text = narrate.line(event)
                 if text is not None:
                     log.info("%s", text)
             self.hub.publish(event, key)
-        self._dirty = True
 
     def play(self, tick: Tick) -> None:
         """Let the market trade."""
@@ -91,16 +97,17 @@ class Exchange:
             self.flush()
 
     async def keep_saving(self) -> None:
-        """Write the state down whenever it changed, at most twice a second, for ever."""
+        """Write the state down twice a second while the account changes, for ever."""
         while True:
             await asyncio.sleep(SAVE_EVERY_S)
-            self.save()
+            if self._dirty or time.monotonic() - self._saved_at >= SAVE_PRICES_EVERY_S:
+                self.save()
 
     def save(self) -> None:
-        """Write the state down if it changed; a reader sees the old file or the new one."""
-        if self._state_path is None or not self._dirty:
+        """Write the state down; a reader sees the old file or the new one."""
+        if self._state_path is None:
             return
-        self._dirty = False
+        self._dirty, self._saved_at = False, time.monotonic()
         beside = self._state_path.with_name(self._state_path.name + ".new")
         beside.write_bytes(msgspec.json.encode(self.world.snapshot()))
         os.replace(beside, self._state_path)

@@ -7,14 +7,14 @@ the prices after the trade, because nothing was traded in between. A taker finds
 for at the best price, unless `Market.liquidity` says how much there is.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
-from paper import errors, events, ledger, margin
+from paper import events, ledger
+from paper.admission import Admission, crosses, is_reached
+from paper.book import Book
 from paper.errors import RefusedError
-from paper.rules import SymbolRules
 from paper.state import (
     ZERO,
     AlgoOrder,
@@ -46,84 +46,10 @@ class Matching:
     def __init__(self, state: State, emit: Callable[[events.Event], None]) -> None:
         self._state = state
         self._emit = emit
-        self._open: dict[str, dict[int, PlainOrder]] = defaultdict(dict)
-        self._armed: dict[str, dict[int, AlgoOrder]] = defaultdict(dict)
-        self._latest: dict[str, PlainOrder] = {}
-        self._latest_algo: dict[str, AlgoOrder] = {}
-        for order in state.orders.values():
-            self._latest[order.client_id] = order
-            if order.is_open:
-                self._open[order.symbol][order.order_id] = order
-        for algo in state.algos.values():
-            self._latest_algo[algo.client_id] = algo
-            if algo.status is AlgoStatus.NEW:
-                self._armed[algo.symbol][algo.algo_id] = algo
-
-    # --- questions -------------------------------------------------------------------------
-
-    def open_orders(self, symbol: str | None = None) -> list[PlainOrder]:
-        """Return the open plain orders, oldest first."""
-        if symbol is not None:
-            return list(self._open[symbol].values())
-        return [order for orders in self._open.values() for order in orders.values()]
-
-    def armed_algos(self, symbol: str | None = None) -> list[AlgoOrder]:
-        """Return the untriggered conditional orders, oldest first."""
-        if symbol is not None:
-            return list(self._armed[symbol].values())
-        return [algo for algos in self._armed.values() for algo in algos.values()]
-
-    def find_plain(self, client_id: str) -> PlainOrder | None:
-        """Return the latest plain order of this client id."""
-        return self._latest.get(client_id)
-
-    def find_algo(self, client_id: str) -> AlgoOrder | None:
-        """Return the latest conditional order of this client id."""
-        return self._latest_algo.get(client_id)
-
-    def closable(
-        self, symbol: str, position_side: PositionSide, side: Side, *, without: int | None = None
-    ) -> Decimal:
-        """Return what a closing order may still take: the leg less what resting orders reserve."""
-        amount = ledger.leg(self._state.books, symbol, position_side).amount
-        held = amount if side is Side.SELL else -amount
-        reserved = sum(
-            (
-                o.remaining
-                for o in self._open[symbol].values()
-                if o.reduce_only
-                and o.position_side is position_side
-                and o.side is side
-                and o.order_id != without
-            ),
-            ZERO,
-        )
-        return max(ZERO, held) - reserved
-
-    def book_notional(self, symbol: str) -> tuple[Decimal, Decimal]:
-        """Return the notional of open buys and sells, as the order event reports it."""
-        bids, asks = ZERO, ZERO
-        for order in self._open[symbol].values():
-            if order.side is Side.BUY:
-                bids += order.price * order.remaining
-            else:
-                asks += order.price * order.remaining
-        return bids, asks
+        self.book = Book(state)
+        self.admission = Admission(state, self.book)
 
     # --- plain orders ----------------------------------------------------------------------
-
-    def admit(self, order: PlainOrder) -> None:
-        """Raise unless the exchange would take this order; may cut a close to what is closable."""
-        rules, market = self._known(order.symbol)
-        self._check_filters(order, rules, market)
-        self._check_unique(order.client_id)
-        if len(self._open[order.symbol]) >= rules.max_orders:
-            raise RefusedError(-2025, "Reach max open order limit.")
-        if order.reduce_only:
-            order.quantity = self._closable_part(order)
-        else:
-            self._check_room(order, rules)
-        self._check_immediate(order, market)
 
     def place(self, order: PlainOrder, now_ms: int) -> None:
         """Accept an admitted order: number it, announce it, execute what crosses."""
@@ -148,69 +74,34 @@ class Matching:
         modify_id: int | None,
     ) -> None:
         """Give an open LIMIT another price and total quantity; a refusal leaves it as it was."""
-        rules, market = self._known(order.symbol)
-        if price == order.price and quantity == order.quantity:
-            raise RefusedError(-5027, "No need to modify the order.")
-        if order.amendments >= 10_000:
-            raise RefusedError(-5026, "Exceed maximum modify order limit.")
-        rules.check_price(price)
-        rules.check_quantity(quantity, market=False)
-        rules.check_percent_price(order.side, price, market.mark or ZERO)
+        self.admission.admit_amendment(order, price, quantity)
         if quantity <= order.executed:
             self.cancel(order, now_ms)
             return
-        if not order.reduce_only:
-            rules.check_notional(price, quantity)
-        self._check_amended_room(order, rules, price, quantity)
         order.price, order.quantity = price, quantity
         order.updated_ms = now_ms
         order.amendments += 1
         order.queue = self._next_queue()
         order.stp_mode = "NONE"
         self._announce(order, "AMENDMENT", now_ms, modify_id=modify_id)
-        if order.time_in_force == "GTX" and self._crosses(order, market):
+        if order.time_in_force == "GTX" and crosses(order, self._state.markets[order.symbol]):
             self.cancel(order, now_ms)
         else:
             self._take(order, now_ms)
 
     # --- conditional orders ----------------------------------------------------------------
 
-    def admit_algo(self, algo: AlgoOrder) -> None:
-        """Raise unless the exchange would take this conditional order; margin is not looked at."""
-        rules, market = self._known(algo.symbol)
-        rules.check_trigger(algo.trigger)
-        is_market = algo.type.endswith("MARKET")
-        if not algo.close_position:
-            rules.check_quantity(algo.quantity, market=is_market)
-        if not is_market:
-            rules.check_price(algo.price)
-        if not algo.reduce_only:
-            rules.check_notional(algo.trigger if is_market else algo.price, algo.quantity)
-        self._check_unique(algo.client_id)
-        if len(self.armed_algos()) >= self._state.options.max_open_algos:
-            raise RefusedError(-4045, "Reach max stop order limit.")
-        price = self._working_price(algo, market)
-        if price is not None and _is_reached(algo, price):
-            raise RefusedError(*errors.WOULD_TRIGGER)
-        if algo.close_position and any(_same_exit(algo, o) for o in self.armed_algos(algo.symbol)):
-            raise RefusedError(
-                -4130,
-                "An open stop or take profit order with GTE and closePosition in the direction is "
-                "existing.",
-            )
-
     def place_algo(self, algo: AlgoOrder, now_ms: int) -> None:
         """Arm an admitted conditional order."""
         algo.algo_id = self._state.next_algo_id
         self._state.next_algo_id += 1
         self._state.algos[algo.algo_id] = algo
-        self._latest_algo[algo.client_id] = algo
-        self._armed[algo.symbol][algo.algo_id] = algo
+        self.book.arm(algo)
         self._emit(events.algo_update(algo, now_ms))
 
     def end_algo(self, algo: AlgoOrder, status: AlgoStatus, now_ms: int, reason: str = "") -> None:
         """End an untriggered conditional order."""
-        self._armed[algo.symbol].pop(algo.algo_id, None)
+        self.book.disarm(algo)
         algo.status, algo.updated_ms, algo.reason = status, now_ms, reason
         self._emit(events.algo_update(algo, now_ms))
 
@@ -227,11 +118,11 @@ class Matching:
         now_ms: int,
     ) -> None:
         """Let the market trade: prices move, resting orders fill, conditional orders trigger."""
-        rules, market = self._known(symbol)
+        market = self._state.markets[symbol]
         before = market.last if market.last is not None else price
         mark_before = market.mark if market.mark is not None else price
         market.last, market.last_ms = price, time_ms
-        spread = rules.tick * self._state.options.spread_ticks
+        spread = self._state.rules[symbol].tick * self._state.options.spread_ticks
         market.bid = price if is_buyer_maker else price - spread
         market.ask = price + spread if is_buyer_maker else price
         if market.mark_follows_last or market.mark is None:
@@ -256,7 +147,7 @@ class Matching:
 
     def move_mark(self, symbol: str, price: Decimal, now_ms: int) -> None:
         """Set the mark price; from then on it no longer follows the last trade."""
-        _, market = self._known(symbol)
+        market = self._state.markets[symbol]
         before = market.mark if market.mark is not None else price
         market.mark, market.mark_follows_last = price, False
         self._walk([*self._triggers_reached(symbol, "MARK_PRICE", before, price)], ZERO, now_ms)
@@ -277,101 +168,6 @@ class Matching:
             execution_type=execution_type,
         )
 
-    # --- admission, step by step -----------------------------------------------------------
-
-    def _known(self, symbol: str) -> tuple[SymbolRules, Market]:
-        if symbol not in self._state.rules:
-            raise RefusedError(-1121, "Invalid symbol.")
-        rules = self._state.rules[symbol]
-        if rules.status != "TRADING":
-            raise RefusedError(-4140, "Invalid symbol status for opening position.")
-        return rules, self._state.markets[symbol]
-
-    def _check_filters(self, order: PlainOrder, rules: SymbolRules, market: Market) -> None:
-        is_market = order.type == "MARKET"
-        rules.check_quantity(order.quantity, market=is_market)
-        if not is_market:
-            rules.check_price(order.price)
-        if market.last is None or market.mark is None:
-            raise RefusedError(*errors.EMPTY_BOOK)
-        if not order.reduce_only:
-            rules.check_notional(market.mark if is_market else order.price, order.quantity)
-        if is_market:
-            _check_market_bound(order.side, rules, market, market.mark)
-        else:
-            rules.check_percent_price(order.side, order.price, market.mark)
-
-    def _check_unique(self, client_id: str) -> None:
-        plain, algo = self._latest.get(client_id), self._latest_algo.get(client_id)
-        if (plain and plain.is_open) or (algo and algo.status is AlgoStatus.NEW):
-            raise RefusedError(-4116, "ClientOrderId is duplicated.")
-
-    def _closable_part(self, order: PlainOrder) -> Decimal:
-        """Return what of a closing order may be accepted; raise when that is nothing."""
-        room = self.closable(order.symbol, order.position_side, order.side)
-        if room >= order.quantity:
-            return order.quantity
-        cuts = self._state.options.over_close == "cut" or order.position_side is PositionSide.BOTH
-        if not cuts or room <= 0:
-            raise RefusedError(*errors.REDUCE_ONLY_REJECTED)
-        return room
-
-    def _check_room(self, order: PlainOrder, rules: SymbolRules) -> None:
-        state, orders = self._state, self.open_orders()
-        is_market = order.type == "MARKET"
-        market = state.markets[order.symbol]
-        price = (market.mark or ZERO) if is_market else order.price
-        quantity = self._exposing(order)
-        if price * quantity > margin.bracket_room(state, rules, order.position_side, orders):
-            raise RefusedError(*errors.POSITION_TOO_LARGE)
-        cost = margin.order_cost(
-            state, order.symbol, order.side, quantity, order.price, market=is_market
-        )
-        if cost > margin.available(state, orders):
-            raise RefusedError(*errors.MARGIN_INSUFFICIENT)
-
-    def _exposing(self, order: PlainOrder) -> Decimal:
-        """Return the part that adds exposure: in one-way mode an order may close first."""
-        held = ledger.leg(self._state.books, order.symbol, order.position_side).amount
-        opposite = -held if order.side is Side.BUY else held
-        return max(ZERO, order.quantity - max(ZERO, opposite))
-
-    def _check_amended_room(
-        self, order: PlainOrder, rules: SymbolRules, price: Decimal, quantity: Decimal
-    ) -> None:
-        rest = quantity - order.executed
-        if order.reduce_only:
-            room = self.closable(
-                order.symbol, order.position_side, order.side, without=order.order_id
-            )
-            if rest > room:
-                raise RefusedError(*errors.REDUCE_ONLY_REJECTED)
-            return
-        others = [o for o in self.open_orders() if o is not order]
-        state = self._state
-        if price * rest > margin.bracket_room(state, rules, order.position_side, others):
-            raise RefusedError(*errors.POSITION_TOO_LARGE)
-        cost = margin.order_cost(state, order.symbol, order.side, rest, price, market=False)
-        if cost > margin.available(state, others):
-            raise RefusedError(*errors.MARGIN_INSUFFICIENT)
-
-    def _check_immediate(self, order: PlainOrder, market: Market) -> None:
-        crosses = self._crosses(order, market)
-        if order.time_in_force == "GTX" and crosses:
-            raise RefusedError(
-                -5022,
-                "Due to the order could not be executed as maker, the Post Only order will be "
-                "rejected. The order will not be recorded in the order history",
-            )
-        if order.time_in_force == "FOK":
-            found = market.liquidity
-            if not crosses or (found is not None and found < order.quantity):
-                raise RefusedError(
-                    -5021,
-                    "Due to the order could not be filled immediately, the FOK order has been "
-                    "rejected. The order will not be recorded in the order history",
-                )
-
     # --- execution -------------------------------------------------------------------------
 
     def _number(self, order: PlainOrder) -> None:
@@ -379,8 +175,7 @@ class Matching:
         self._state.next_order_id += 1
         order.queue = self._next_queue()
         self._state.orders[order.order_id] = order
-        self._latest[order.client_id] = order
-        self._open[order.symbol][order.order_id] = order
+        self.book.add(order)
 
     def _next_queue(self) -> int:
         self._state.next_queue += 1
@@ -391,17 +186,11 @@ class Matching:
         market.next_trade_id += 1
         return market.next_trade_id
 
-    @staticmethod
-    def _crosses(order: PlainOrder, market: Market) -> bool:
-        if order.side is Side.BUY:
-            return order.price >= market.ask
-        return order.price <= market.bid
-
     def _take(self, order: PlainOrder, now_ms: int) -> None:
         """Execute what crosses as a taker; what then may not rest expires."""
         market = self._state.markets[order.symbol]
         is_market = order.type == "MARKET"
-        if is_market or self._crosses(order, market):
+        if is_market or crosses(order, market):
             quantity = order.remaining
             if market.liquidity is not None:
                 quantity = self._whole_steps(order, min(quantity, market.liquidity))
@@ -443,7 +232,7 @@ class Matching:
         done = not order.remaining
         order.status = OrderStatus.FILLED if done else OrderStatus.PARTIALLY_FILLED
         if done:
-            self._open[order.symbol].pop(order.order_id, None)
+            self.book.remove(order)
         self._emit_fill(order, fill, now_ms, execution_type)
         if done:
             self._finish_algo(order, now_ms)
@@ -453,7 +242,7 @@ class Matching:
         if execution_type == "TRADE":
             self._emit(events.trade_lite(order, fill, now_ms))
         update = events.order_update(
-            order, execution_type, now_ms, fill=fill, book=self.book_notional(order.symbol)
+            order, execution_type, now_ms, fill=fill, book=self.book.notional(order.symbol)
         )
         account = self._account_event("ORDER", order.symbol, order.position_side, now_ms)
         pair = (account, update) if self._state.options.account_first else (update, account)
@@ -479,7 +268,7 @@ class Matching:
         expiry: str = ER_NONE,
         modify_id: int | None = None,
     ) -> None:
-        book = self.book_notional(order.symbol)
+        book = self.book.notional(order.symbol)
         self._emit(
             events.order_update(
                 order, execution_type, now_ms, expiry=expiry, modify_id=modify_id, book=book
@@ -489,7 +278,7 @@ class Matching:
     def _end(
         self, order: PlainOrder, status: OrderStatus, now_ms: int, *, expiry: str = ER_NONE
     ) -> None:
-        self._open[order.symbol].pop(order.order_id, None)
+        self.book.remove(order)
         order.status, order.updated_ms = status, now_ms
         execution_type = "CANCELED" if status is OrderStatus.CANCELED else "EXPIRED"
         self._announce(order, execution_type, now_ms, expiry=expiry)
@@ -500,23 +289,26 @@ class Matching:
         for side in Side:
             resting = [
                 o
-                for o in self.open_orders(symbol)
-                if o.reduce_only and o.side is side and o.position_side is position_side
+                for o in self.book.open_orders(symbol)
+                if o.type == "LIMIT"  # a MARKET order in execution outranks them
+                and o.reduce_only
+                and o.side is side
+                and o.position_side is position_side
             ]
             for order in sorted(resting, key=lambda o: -o.queue):
-                if self.closable(symbol, position_side, side) >= 0:
+                if self.book.closable(symbol, position_side, side) >= 0:
                     break
                 self._end(order, OrderStatus.EXPIRED, now_ms, expiry=ER_KNOCKED_OUT)
         if ledger.leg(self._state.books, symbol, position_side).amount:
             return
-        for algo in self.armed_algos(symbol):
+        for algo in self.book.armed_algos(symbol):
             if algo.close_position and algo.position_side is position_side:
                 self.end_algo(algo, AlgoStatus.EXPIRED, now_ms)
 
     # --- triggers --------------------------------------------------------------------------
 
     def _limits_reached(self, symbol: str, before: Decimal, price: Decimal) -> Iterator[_Touch]:
-        for order in self._open[symbol].values():
+        for order in self.book.open_orders(symbol):
             is_buy = order.side is Side.BUY
             if price <= order.price if is_buy else price >= order.price:
                 distance = before - order.price if is_buy else order.price - before
@@ -525,8 +317,8 @@ class Matching:
     def _triggers_reached(
         self, symbol: str, working_type: str, before: Decimal, price: Decimal
     ) -> Iterator[_Touch]:
-        for algo in self._armed[symbol].values():
-            if algo.working_type == working_type and _is_reached(algo, price):
+        for algo in self.book.armed_algos(symbol):
+            if algo.working_type == working_type and is_reached(algo, price):
                 yield _Touch(abs(before - algo.trigger), 1, algo.algo_id, algo)
 
     def _walk(self, touches: list[_Touch], quantity: Decimal, now_ms: int) -> None:
@@ -547,17 +339,13 @@ class Matching:
         """Return what of `quantity` can execute: recordings know finer steps than the rules."""
         return quantity - quantity % self._state.rules[order.symbol].step
 
-    @staticmethod
-    def _working_price(algo: AlgoOrder, market: Market) -> Decimal | None:
-        return market.mark if algo.working_type == "MARK_PRICE" else market.last
-
     def _trigger(self, algo: AlgoOrder, now_ms: int) -> None:
-        self._armed[algo.symbol].pop(algo.algo_id, None)
+        self.book.disarm(algo)
         algo.status, algo.triggered_ms, algo.updated_ms = AlgoStatus.TRIGGERING, now_ms, now_ms
         self._emit(events.algo_update(algo, now_ms))
         child = self._child(algo, now_ms)
         try:
-            self._admit_child(algo, child)
+            self.admission.admit_child(child)
         except RefusedError as refusal:
             self.end_algo(algo, AlgoStatus.REJECTED, now_ms, refusal.text)
             return
@@ -596,20 +384,6 @@ class Matching:
             stp_mode=algo.stp_mode,
         )
 
-    def _admit_child(self, algo: AlgoOrder, child: PlainOrder) -> None:
-        """Raise when a triggered order is refused; margin and leg are looked at only now."""
-        rules, market = self._known(algo.symbol)
-        if not child.reduce_only:
-            self._check_room(child, rules)
-            return
-        # A stop outranks resting closing orders: those are knocked out after it filled.
-        held = ledger.leg(self._state.books, algo.symbol, algo.position_side).amount
-        child.quantity = min(child.quantity, max(ZERO, held if child.side is Side.SELL else -held))
-        if not child.quantity:
-            raise RefusedError(*errors.REDUCE_ONLY_REJECTED)
-        if market.last is None:
-            raise RefusedError(*errors.EMPTY_BOOK)
-
     def _finish_algo(self, child: PlainOrder, now_ms: int) -> None:
         """Report the conditional order behind a plain order that is over."""
         if child.algo_id is None:
@@ -619,29 +393,3 @@ class Matching:
             self._emit(events.algo_update(algo, now_ms, child=child))
         algo.status, algo.updated_ms = AlgoStatus.FINISHED, now_ms
         self._emit(events.algo_update(algo, now_ms, child=child))
-
-
-def _is_reached(algo: AlgoOrder, price: Decimal) -> bool:
-    """STOP: BUY at or above, SELL at or below its trigger; TAKE_PROFIT the other way round."""
-    upwards = (algo.side is Side.BUY) == algo.type.startswith("STOP")
-    return price >= algo.trigger if upwards else price <= algo.trigger
-
-
-def _same_exit(one: AlgoOrder, other: AlgoOrder) -> bool:
-    return (
-        other.close_position
-        and other.position_side is one.position_side
-        and other.side is one.side
-        and other.type.startswith("STOP") == one.type.startswith("STOP")
-    )
-
-
-def _check_market_bound(side: Side, rules: SymbolRules, market: Market, mark: Decimal) -> None:
-    """MARKET needs a best price within PERCENT_PRICE and the take bound of the mark price."""
-    up = min(rules.multiplier_up, 1 + rules.market_take_bound)
-    down = max(rules.multiplier_down, 1 - rules.market_take_bound)
-    outside = market.ask > mark * up if side is Side.BUY else market.bid < mark * down
-    if outside:
-        raise RefusedError(
-            -4131, "The counterparty's best price does not meet the PERCENT_PRICE filter limit."
-        )

@@ -30,7 +30,7 @@ def change_position_mode(desk: Desk, params: Params, _now_ms: int) -> Body:
     wanted = params.flag("dualSidePosition")
     if wanted == desk.state.dual_side:
         raise RefusedError(-4059, "No need to change position side.")
-    if desk.matching.open_orders() or desk.matching.armed_algos():
+    if desk.matching.book.open_orders() or desk.matching.book.armed_algos():
         raise RefusedError(-4067, "Position side cannot be changed if there exists open orders.")
     if margin.open_legs(desk.state):
         raise RefusedError(-4068, "Position side cannot be changed if there exists position.")
@@ -48,7 +48,7 @@ def change_leverage(desk: Desk, params: Params, now_ms: int) -> Body:
         raise RefusedError(-4028, f"Leverage {leverage} is not valid")
     market = desk.state.markets[rules.symbol]
     before, market.leverage = market.leverage, leverage
-    orders = desk.matching.open_orders()
+    orders = desk.matching.book.open_orders()
     sides = (PositionSide.BOTH, PositionSide.LONG, PositionSide.SHORT)
     rooms = [margin.bracket_room(desk.state, rules, side, orders) for side in sides]
     if min(rooms) < 0:
@@ -78,7 +78,7 @@ def change_margin_type(desk: Desk, params: Params, now_ms: int) -> Body:
     market = desk.state.markets[rules.symbol]
     if wanted == market.margin_type:
         raise RefusedError(-4046, "No need to change margin type.")
-    if desk.matching.open_orders(rules.symbol) or desk.matching.armed_algos(rules.symbol):
+    if desk.matching.book.open_orders(rules.symbol) or desk.matching.book.armed_algos(rules.symbol):
         raise RefusedError(-4047, "Margin type cannot be changed if there exists open orders.")
     if any(leg.symbol == rules.symbol for leg in margin.open_legs(desk.state)):
         raise RefusedError(-4048, "Margin type cannot be changed if there exists position.")
@@ -318,7 +318,7 @@ def _all_legs(desk: Desk, symbol: str) -> list[Leg]:
 
 
 def _shown_legs(desk: Desk, symbol: str | None) -> list[Leg]:
-    ordered = {(o.symbol, o.position_side) for o in desk.matching.open_orders(symbol)}
+    ordered = {(o.symbol, o.position_side) for o in desk.matching.book.open_orders(symbol)}
     return [
         leg
         for name in ([symbol] if symbol else desk.state.rules)
@@ -328,7 +328,7 @@ def _shown_legs(desk: Desk, symbol: str | None) -> list[Leg]:
 
 
 def _resting_margin(desk: Desk, leg: Leg) -> Decimal:
-    orders = desk.matching.open_orders(leg.symbol)
+    orders = desk.matching.book.open_orders(leg.symbol)
     mine = [o for o in orders if o.position_side is leg.position_side]
     return margin.open_order_margin(desk.state, mine)
 
@@ -376,7 +376,7 @@ def _totals(desk: Desk, now_ms: int) -> dict[str, Any]:
     legs = margin.open_legs(state)
     wallet, profit = ledger.wallet(state.books), margin.unrealised(state)
     held = sum((margin.position_margin(state, leg) for leg in legs), ZERO)
-    resting = margin.open_order_margin(state, desk.matching.open_orders())
+    resting = margin.open_order_margin(state, desk.matching.book.open_orders())
     needed = sum((margin.maintenance_margin(state, leg) for leg in legs), ZERO)
     free = max(ZERO, desk.available())
     common = {

@@ -1,18 +1,15 @@
 """REST: plain and conditional orders."""
 
-from decimal import Decimal
 from typing import Any
 
-from paper import errors
+from paper import errors, render
 from paper.desk import Desk
 from paper.errors import RefusedError
 from paper.params import Params, invalid, missing, not_required
-from paper.rules import SymbolRules
 from paper.state import (
     ZERO,
     AlgoOrder,
     AlgoStatus,
-    Fill,
     OrderStatus,
     PlainOrder,
     PositionSide,
@@ -32,24 +29,24 @@ CANCELLED_ALL = {"code": 200, "msg": "The operation of cancel all open order is 
 def place(desk: Desk, params: Params, now_ms: int) -> Body:
     """POST /fapi/v1/order."""
     order = _read_order(desk, params, now_ms)
-    desk.matching.admit(order)
-    accepted = _render(desk, order)
+    desk.matching.admission.admit(order)
+    accepted = render.plain_answer(desk.state, order)
     desk.matching.place(order, now_ms)
     if params.text("newOrderRespType") == "RESULT":
-        return _render(desk, order)
+        return render.plain_answer(desk.state, order)
     return accepted | {"orderId": order.order_id}  # ACK: as it was before it met the book
 
 
 def test(desk: Desk, params: Params, now_ms: int) -> Body:
     """POST /fapi/v1/order/test: every check, nothing placed."""
     order = _read_order(desk, params, now_ms)
-    desk.matching.admit(order)
-    return _render(desk, order)
+    desk.matching.admission.admit(order)
+    return render.plain_answer(desk.state, order)
 
 
 def query(desk: Desk, params: Params, now_ms: int) -> Body:
     """GET /fapi/v1/order."""
-    return _render_full(desk, _find(desk, params, now_ms, errors.NO_SUCH_ORDER))
+    return render.plain_record(desk.state, _find(desk, params, now_ms, errors.NO_SUCH_ORDER))
 
 
 def query_open(desk: Desk, params: Params, now_ms: int) -> Body:
@@ -57,7 +54,7 @@ def query_open(desk: Desk, params: Params, now_ms: int) -> Body:
     order = _find(desk, params, now_ms, errors.NO_SUCH_ORDER)
     if not order.is_open:
         raise RefusedError(*errors.NO_SUCH_ORDER)
-    return _render_full(desk, order)
+    return render.plain_record(desk.state, order)
 
 
 def amend(desk: Desk, params: Params, now_ms: int) -> Body:
@@ -74,7 +71,7 @@ def amend(desk: Desk, params: Params, now_ms: int) -> Body:
         raise RefusedError(-4000, "Invalid order status.")
     modify_id = params.integer("modifyId")
     desk.matching.amend(order, price, quantity, now_ms, modify_id)
-    body = _render(desk, order) | {"pair": order.symbol}
+    body = render.plain_answer(desk.state, order) | {"pair": order.symbol}
     return body if modify_id is None else body | {"modifyId": modify_id}
 
 
@@ -84,12 +81,12 @@ def cancel(desk: Desk, params: Params, now_ms: int) -> Body:
     if not order.is_open:
         raise RefusedError(*errors.UNKNOWN_ORDER)
     desk.matching.cancel(order, now_ms)
-    return _render(desk, order)
+    return render.plain_answer(desk.state, order)
 
 
 def cancel_all(desk: Desk, params: Params, now_ms: int) -> Body:
     """DELETE /fapi/v1/allOpenOrders: plain orders only."""
-    for order in desk.matching.open_orders(desk.rules(params).symbol):
+    for order in desk.matching.book.open_orders(desk.rules(params).symbol):
         desk.matching.cancel(order, now_ms)
     return dict(CANCELLED_ALL)
 
@@ -97,7 +94,9 @@ def cancel_all(desk: Desk, params: Params, now_ms: int) -> Body:
 def open_orders(desk: Desk, params: Params, _now_ms: int) -> Body:
     """GET /fapi/v1/openOrders: without untriggered conditional orders."""
     symbol = None if params.text("symbol") is None else desk.rules(params).symbol
-    return [_render_full(desk, order) for order in desk.matching.open_orders(symbol)]
+    return [
+        render.plain_record(desk.state, order) for order in desk.matching.book.open_orders(symbol)
+    ]
 
 
 def all_orders(desk: Desk, params: Params, now_ms: int) -> Body:
@@ -114,7 +113,10 @@ def all_orders(desk: Desk, params: Params, now_ms: int) -> Body:
         found = [order for order in found if order.order_id >= first][:limit]
     else:
         found = [order for order in found if start <= order.created_ms <= end][-limit:]
-    return [_render_full(desk, order) | {"pair": order.symbol, "cumBase": "0"} for order in found]
+    return [
+        render.plain_record(desk.state, order) | {"pair": order.symbol, "cumBase": "0"}
+        for order in found
+    ]
 
 
 def user_trades(desk: Desk, params: Params, now_ms: int) -> Body:
@@ -133,7 +135,7 @@ def user_trades(desk: Desk, params: Params, now_ms: int) -> Body:
         and (order_id is None or fill.order_id == order_id)
         and (fill.trade_id >= from_id if from_id is not None else start <= fill.time_ms <= end)
     ]
-    return [_render_fill(rules, fill) for fill in rows[:limit]]
+    return [render.user_trade(rules, fill) for fill in rows[:limit]]
 
 
 # --- conditional orders --------------------------------------------------------------------
@@ -144,9 +146,9 @@ def place_algo(desk: Desk, params: Params, now_ms: int) -> Body:
     if params.required("algoType") != "CONDITIONAL":
         raise invalid("algoType")
     algo = _read_algo(desk, params, now_ms)
-    desk.matching.admit_algo(algo)
+    desk.matching.admission.admit_algo(algo)
     desk.matching.place_algo(algo, now_ms)
-    return _render_algo(desk, algo)
+    return render.algo_answer(desk.state, algo)
 
 
 def query_algo(desk: Desk, params: Params, _now_ms: int) -> Body:
@@ -154,7 +156,7 @@ def query_algo(desk: Desk, params: Params, _now_ms: int) -> Body:
     algo = _find_algo(desk, params, errors.NO_SUCH_ORDER)
     if desk.state.options.forgetful_algo_query and algo.status is AlgoStatus.NEW:
         raise RefusedError(*errors.NO_SUCH_ORDER)  # as seen on the live exchange
-    return _render_algo_full(desk, algo)
+    return render.algo_record(desk.state, algo)
 
 
 def cancel_algo(desk: Desk, params: Params, now_ms: int) -> Body:
@@ -173,7 +175,7 @@ def cancel_algo(desk: Desk, params: Params, now_ms: int) -> Body:
 
 def cancel_all_algos(desk: Desk, params: Params, now_ms: int) -> Body:
     """DELETE /fapi/v1/algoOpenOrders."""
-    for algo in desk.matching.armed_algos(desk.rules(params).symbol):
+    for algo in desk.matching.book.armed_algos(desk.rules(params).symbol):
         desk.matching.end_algo(algo, AlgoStatus.CANCELED, now_ms)
     return dict(CANCELLED_ALL)
 
@@ -183,8 +185,8 @@ def open_algos(desk: Desk, params: Params, _now_ms: int) -> Body:
     symbol = None if params.text("symbol") is None else desk.rules(params).symbol
     algo_id = params.integer("algoId")
     return [
-        _render_algo_full(desk, algo)
-        for algo in desk.matching.armed_algos(symbol)
+        render.algo_record(desk.state, algo)
+        for algo in desk.matching.book.armed_algos(symbol)
         if algo_id is None or algo.algo_id == algo_id
     ]
 
@@ -203,7 +205,7 @@ def all_algos(desk: Desk, params: Params, now_ms: int) -> Body:
         found = [algo for algo in found if algo.algo_id >= first][:limit]
     else:
         found = [algo for algo in found if start <= algo.created_ms <= end][-limit:]
-    return [_render_algo_full(desk, algo) for algo in found]
+    return [render.algo_record(desk.state, algo) for algo in found]
 
 
 # --- reading requests ----------------------------------------------------------------------
@@ -377,7 +379,7 @@ def _find(desk: Desk, params: Params, now_ms: int, otherwise: tuple[int, str]) -
     if order_id is not None:
         order = desk.state.orders.get(order_id)
     elif client_id is not None:
-        order = desk.matching.find_plain(client_id)
+        order = desk.matching.book.find_plain(client_id)
     else:
         raise RefusedError(
             -1102,
@@ -393,7 +395,7 @@ def _find_algo(desk: Desk, params: Params, otherwise: tuple[int, str]) -> AlgoOr
     if algo_id is not None:
         algo = desk.state.algos.get(algo_id)
     elif client_id is not None:
-        algo = desk.matching.find_algo(client_id)
+        algo = desk.matching.book.find_algo(client_id)
     else:
         raise RefusedError(
             -1102, "Param 'clientalgoid' or 'algoid' must be sent, but both were empty/null!"
@@ -413,115 +415,3 @@ def _is_forgotten(order: PlainOrder, now_ms: int) -> bool:
 def _is_forgotten_algo(algo: AlgoOrder, now_ms: int) -> bool:
     ended = algo.status in (AlgoStatus.CANCELED, AlgoStatus.EXPIRED, AlgoStatus.REJECTED)
     return ended and now_ms - algo.created_ms > 3 * DAY_MS
-
-
-# --- writing answers -----------------------------------------------------------------------
-
-
-def _render(desk: Desk, order: PlainOrder) -> dict[str, Any]:
-    """Return the answer to POST, PUT and DELETE: without avgPrice and cumQuote since 2026-06-30."""
-    rules = desk.state.rules[order.symbol]
-    return {
-        "orderId": order.order_id,
-        "symbol": order.symbol,
-        "status": order.status.value,
-        "clientOrderId": order.client_id,
-        "price": rules.rest_price(order.price),
-        "origQty": rules.rest_quantity(order.quantity),
-        "executedQty": rules.rest_quantity(order.executed),
-        "cumQty": rules.rest_quantity(order.executed),
-        "timeInForce": order.time_in_force,
-        "type": order.type,
-        "reduceOnly": order.reduce_only,
-        "closePosition": order.close_position,
-        "side": order.side.value,
-        "positionSide": order.position_side.value,
-        "stopPrice": rules.rest_price(ZERO),
-        "workingType": "CONTRACT_PRICE",
-        "priceProtect": False,
-        "origType": order.type,
-        "priceMatch": "NONE",
-        "selfTradePreventionMode": order.stp_mode,
-        "goodTillDate": order.good_till_ms,
-        "updateTime": order.updated_ms,
-    }
-
-
-def _render_full(desk: Desk, order: PlainOrder) -> dict[str, Any]:
-    rules = desk.state.rules[order.symbol]
-    body = _render(desk, order)
-    del body["cumQty"]
-    return body | {
-        "avgPrice": f"{order.average:.{rules.price_precision + 3}f}",
-        "cumQuote": f"{order.quote:f}",
-        "time": order.created_ms,
-    }
-
-
-def _render_fill(rules: SymbolRules, fill: Fill) -> dict[str, Any]:
-    return {
-        "symbol": fill.symbol,
-        "id": fill.trade_id,
-        "orderId": fill.order_id,
-        "side": fill.side.value,
-        "positionSide": fill.position_side.value,
-        "price": rules.rest_price(fill.price),
-        "qty": rules.rest_quantity(fill.quantity),
-        "quoteQty": f"{fill.quote:f}",
-        "baseQty": "0",
-        "realizedPnl": f"{fill.realised:.8f}",
-        "commission": f"{fill.commission:.8f}",
-        "commissionAsset": rules.quote,
-        "marginAsset": rules.quote,
-        "pair": fill.symbol,
-        "time": fill.time_ms,
-        "buyer": fill.side is Side.BUY,
-        "maker": fill.maker,
-    }
-
-
-def _render_algo(desk: Desk, algo: AlgoOrder) -> dict[str, Any]:
-    rules = desk.state.rules[algo.symbol]
-    return {
-        "algoId": algo.algo_id,
-        "clientAlgoId": algo.client_id,
-        "algoType": "CONDITIONAL",
-        "orderType": algo.type,
-        "symbol": algo.symbol,
-        "side": algo.side.value,
-        "positionSide": algo.position_side.value,
-        "timeInForce": algo.time_in_force,
-        "quantity": rules.rest_quantity(algo.quantity),
-        "algoStatus": algo.status.value,
-        "triggerPrice": rules.rest_price(algo.trigger),
-        "price": rules.rest_price(algo.price),
-        "icebergQuantity": None,
-        "selfTradePreventionMode": algo.stp_mode,
-        "workingType": algo.working_type,
-        "priceMatch": "NONE",
-        "closePosition": algo.close_position,
-        "priceProtect": algo.price_protect,
-        "reduceOnly": algo.reduce_only,
-        "createTime": algo.created_ms,
-        "updateTime": algo.updated_ms,
-        "triggerTime": algo.triggered_ms,
-        "goodTillDate": algo.good_till_ms,
-    }
-
-
-def _render_algo_full(desk: Desk, algo: AlgoOrder) -> dict[str, Any]:
-    rules = desk.state.rules[algo.symbol]
-    child = None if algo.order_id is None else desk.state.orders[algo.order_id]
-    body = _render_algo(desk, algo) | {
-        "actualOrderId": "" if child is None else str(child.order_id),
-        "actualPrice": _average(rules, child),
-        "actualQty": "0.0" if child is None else rules.rest_quantity(child.executed),
-        "tpOrderType": "",
-        "isActivated": False,
-    }
-    return body if child is None else body | {"actualType": child.type}
-
-
-def _average(rules: SymbolRules, child: PlainOrder | None) -> str:
-    average = Decimal(0) if child is None else child.average
-    return f"{average:.{rules.price_precision + 3}f}"

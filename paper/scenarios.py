@@ -25,6 +25,7 @@ START_PRICES = {
 }
 DEFAULT_START = "10"
 TAKEN_UP = -0.2  # percent below the entry at which a path counts as begun already
+CREEP = 0.000005  # part of the price per trade, about 0.14 % in a minute
 NOISE = 0.00008  # standard deviation of one trade around the path, as a part of the price
 
 
@@ -104,7 +105,8 @@ class _Walk:
         self._look = look
         self._random = random.Random(f"{seed}:{rules.symbol}")
         self._at_ms = 0.0
-        self._price = float(price or START_PRICES.get(rules.symbol, DEFAULT_START))
+        self._home = START_PRICES.get(rules.symbol, DEFAULT_START)
+        self._price = float(price or self._home)
         self._shown = Decimal(0)
 
     def ticks(self) -> Iterator[Tick]:
@@ -117,9 +119,11 @@ class _Walk:
 
     def _rest(self) -> Iterator[Tick]:
         """Hover around one price until a LONG is open; a chop goes further and never ends."""
-        centre = self._price
+        centre, home = self._price, float(self._home)
         reach = 0.0015 if self._path else 0.006
         while not self._path or not self._holding_long():
+            # many tours must not wear the price out: it creeps back to where it began
+            centre += max(-1.0, min(1.0, (home - centre) / home * 1000)) * centre * CREEP
             pull = (centre - self._price) * 0.02
             self._price += pull + self._random.gauss(0, centre * reach * 0.05)
             yield self._tick(self._price)

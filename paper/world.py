@@ -17,6 +17,7 @@ from paper.errors import InconsistentError, RefusedError
 from paper.events import Event
 from paper.matching import ER_LIQUIDATED, Matching
 from paper.params import Params, missing
+from paper.reports import ledger_report
 from paper.routes import ROUTES, Route
 from paper.rules import BUILT_IN, SymbolRules
 from paper.state import (
@@ -149,7 +150,7 @@ class World:
             if market.mark is not None:
                 next_ms = self._desk.next_funding_ms(time_ms)
                 self._emit(events.mark_price(symbol, market, next_ms, time_ms))
-        for order in self._matching.open_orders():
+        for order in self._matching.book.open_orders():
             if 0 < order.good_till_ms <= now_ms:
                 self._matching.expire(order, now_ms, expiry="0", status=OrderStatus.EXPIRED)
         if self._state.listen_key and now_ms >= self._state.listen_key_until_ms:
@@ -222,7 +223,7 @@ class World:
     def liquidate(self, now_ms: int) -> None:
         """Liquidate the account: all orders end, all legs are closed at the mark price."""
         self._now(now_ms)
-        for order in self._matching.open_orders():
+        for order in self._matching.book.open_orders():
             self._matching.expire(order, now_ms, expiry=ER_LIQUIDATED, status=OrderStatus.EXPIRED)
         for leg in margin.open_legs(self._state):
             fee = self._state.rules[leg.symbol].liquidation_fee
@@ -279,7 +280,7 @@ class World:
 
     def ledger(self) -> dict[str, Any]:
         """Return what this exchange's books say, JSON-able, amounts as text."""
-        return _ledger_report(self._state)
+        return ledger_report(self._state)
 
     def check(self) -> None:
         """Raise InconsistentError unless money, legs, orders and reservations add up."""
@@ -289,9 +290,9 @@ class World:
                 (PositionSide.LONG, Side.SELL),
                 (PositionSide.SHORT, Side.BUY),
             ):
-                if self._matching.closable(symbol, position_side, side) < 0:
+                if self._matching.book.closable(symbol, position_side, side) < 0:
                     raise InconsistentError(f"{symbol} {position_side}: more reserved than held")
-        open_ids = {o.order_id for o in self._matching.open_orders()}
+        open_ids = {o.order_id for o in self._matching.book.open_orders()}
         if open_ids != {o.order_id for o in self._state.orders.values() if o.is_open}:
             raise InconsistentError("the index of open orders is wrong")
 
@@ -375,15 +376,15 @@ class World:
             updated_ms=now_ms,
             queue=0,
         )
-        self._matching.admit(order)
+        self._matching.admission.admit(order)
         self._matching.place(order, now_ms)
         return order.client_id
 
     def _find_open(self, client_id: str) -> tuple[PlainOrder | None, AlgoOrder | None]:
-        plain = self._matching.find_plain(client_id)
+        plain = self._matching.book.find_plain(client_id)
         if plain is not None and plain.is_open:
             return plain, None
-        algo = self._matching.find_algo(client_id)
+        algo = self._matching.book.find_algo(client_id)
         if algo is not None and algo.status is AlgoStatus.NEW:
             return None, algo
         raise RefusedError(*errors.UNKNOWN_ORDER)
@@ -445,61 +446,3 @@ def missing_parameter(name: str) -> Answer:
 
 def _refusal(refusal: RefusedError) -> Answer:
     return Answer(status=refusal.status, body={"code": refusal.code, "msg": refusal.text})
-
-
-def _ledger_report(state: State) -> dict[str, Any]:
-    books = state.books
-    legs = [
-        leg for of_symbol in books.legs.values() for leg in of_symbol.values() if leg.updated_ms
-    ]
-    return {
-        "asset": books.asset,
-        "wallet": f"{ledger.wallet(books):f}",
-        "balances": {name: f"{amount:f}" for name, amount in sorted(books.balances.items())},
-        "realised": _total(leg.realised for leg in legs),
-        "commission": _total(leg.commission for leg in legs),
-        "funding": _total(leg.funding for leg in legs),
-        "legs": [
-            {
-                "symbol": leg.symbol,
-                "positionSide": leg.position_side.value,
-                "amount": f"{leg.amount:f}",
-                "entry": events.entry_text(leg.entry),
-                "realised": f"{leg.realised:f}",
-                "commission": f"{leg.commission:f}",
-                "funding": f"{leg.funding:f}",
-            }
-            for leg in legs
-        ],
-        "orders": _orders_report(state),
-        "fills": [msgspec.to_builtins(fill) for fill in books.fills],
-        "entries": [msgspec.to_builtins(entry) for entry in books.entries],
-    }
-
-
-def _orders_report(state: State) -> list[dict[str, Any]]:
-    money: dict[int, tuple[Decimal, Decimal]] = {}
-    for fill in state.books.fills:
-        realised, commission = money.get(fill.order_id, (ZERO, ZERO))
-        money[fill.order_id] = (realised + fill.realised, commission + fill.commission)
-    return [
-        {
-            "orderId": order.order_id,
-            "clientOrderId": order.client_id,
-            "symbol": order.symbol,
-            "side": order.side.value,
-            "positionSide": order.position_side.value,
-            "type": order.type,
-            "status": order.status.value,
-            "quantity": f"{order.quantity:f}",
-            "executed": f"{order.executed:f}",
-            "quote": f"{order.quote:f}",
-            "realised": f"{money.get(order.order_id, (ZERO, ZERO))[0]:f}",
-            "commission": f"{money.get(order.order_id, (ZERO, ZERO))[1]:f}",
-        }
-        for order in state.orders.values()
-    ]
-
-
-def _total(amounts: Iterable[Decimal]) -> str:
-    return f"{sum(amounts, ZERO):f}"

@@ -105,6 +105,32 @@ def test_a_close_position_stop_takes_the_quantity_of_the_moment() -> None:
     assert bench.order_story("tp")[-1] == ("EXPIRED", "EXPIRED")
 
 
+def test_a_stop_that_finds_too_little_still_outranks_resting_closes() -> None:
+    bench = Bench()
+    bench.buy_long("0.010")
+    bench.order("SELL", "LONG", "0.010", price="60300", id="tp")
+    bench.stop("SELL", "LONG", "59500", id="guard")
+    bench.world.set_liquidity(BTC, D("0.003"))
+    bench.trade("59500")
+    assert bench.order_story("tp")[-1] == ("EXPIRED", "EXPIRED")
+    assert bench.order_story("guard")[1:] == [
+        ("TRADE", "PARTIALLY_FILLED"),
+        ("EXPIRED", "EXPIRED"),
+    ]
+    assert bench.long() == D("0.007")
+
+
+def test_a_closing_stop_limit_takes_only_what_is_left_to_close() -> None:
+    bench = Bench()
+    bench.buy_long("0.010")
+    bench.order("SELL", "LONG", "0.006", price="60300", id="tp")
+    stop = {"quantity": "0.010", "type": "STOP", "price": "59600"}
+    bench.stop("SELL", "LONG", "59500", id="stop", **stop)
+    bench.trade("59500")
+    found = bench.get("v1/order", symbol=BTC, origClientOrderId="stop")
+    assert (found["origQty"], found["status"]) == ("0.004", "NEW")
+
+
 def test_a_close_position_stop_expires_with_its_position() -> None:
     bench = Bench()
     bench.buy_long("0.010")

@@ -1,5 +1,6 @@
 """The world as a whole: the worked example, its books, its memory, its lies."""
 
+import contextlib
 import json
 from decimal import Decimal
 from typing import Any
@@ -206,6 +207,8 @@ _STEPS = st.one_of(
     st.tuples(st.just("amend"), st.integers(0, 9), _QUANTITIES, _PRICES),
     st.tuples(st.just("cancel"), st.integers(0, 9)),
     st.tuples(st.just("stop"), _SIDES, st.one_of(st.none(), _QUANTITIES), _PRICES),
+    st.tuples(st.just("stop limit"), _SIDES, _QUANTITIES, _PRICES),
+    st.tuples(st.just("adl"), st.sampled_from(["LONG", "SHORT"]), _QUANTITIES),
     st.tuples(st.just("liquidity"), st.integers(0, 40)),
 )
 
@@ -219,22 +222,29 @@ def _carry_out(bench: Bench, step: tuple[Any, ...]) -> None:
         case ("limit", (side, leg), quantity, price):
             bench.order(side, leg, quantity, price=price)
         case ("stop", (side, leg), quantity, price):
-            more = {} if quantity is None else {"quantity": quantity}
-            bench.stop(side, leg, price, **more)
+            bench.stop(side, leg, price, **({"quantity": quantity} if quantity else {}))
+        case ("stop limit", (side, leg), quantity, price):
+            bench.stop(side, leg, price, quantity=quantity, type="STOP", price=price)
+        case ("adl", leg, quantity):
+            with contextlib.suppress(ValueError):  # nothing to close
+                bench.world.adl(BTC, leg, D(quantity), bench.now_ms)
         case ("liquidity", thousandths):
             bench.world.set_liquidity(BTC, D(thousandths) / 1000)
         case (name, index, *change):
-            orders = bench.get("v1/openOrders", symbol=BTC)
-            if not orders:
-                return
-            order = orders[index % len(orders)]
-            asked = {"symbol": BTC, "orderId": order["orderId"]}
-            if name == "cancel":
-                bench.ok("DELETE", "v1/order", **asked)
-            else:
-                quantity, price = change
-                bench.ask("PUT", "v1/order", **asked, side=order["side"],
-                          quantity=quantity, price=price)  # fmt: skip
+            _change_one(bench, name, index, change)
+
+
+def _change_one(bench: Bench, name: str, index: int, change: list[str]) -> None:
+    orders = bench.get("v1/openOrders", symbol=BTC)
+    if not orders:
+        return
+    order = orders[index % len(orders)]
+    asked = {"symbol": BTC, "orderId": order["orderId"]}
+    if name == "cancel":
+        bench.ok("DELETE", "v1/order", **asked)
+    else:
+        quantity, price = change
+        bench.ask("PUT", "v1/order", **asked, side=order["side"], quantity=quantity, price=price)
 
 
 @settings(max_examples=150, deadline=None)
