@@ -1,0 +1,403 @@
+"""What becomes of an alert, from its stored row to its answer, in the order of the strategy.
+
+Parse and validate → disabled → `flat` → duplicate → nobody watches → symbol busy → the entry's
+checks and the entry (`positions_flow`). An alert is stored before anything is done about it.
+
+An answer is due after two seconds, because the sender gives up after three. By then either the
+entry's intent is committed (answer: accepted, the work goes on), or one transaction takes the alert
+back and nothing is sent for it any more (`AlertTimedOut`).
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from core.domain.cycle import Cycle
+from core.domain.settings import MultiplierMode, SymbolRules
+from core.domain.webhook import WebhookStatus
+from core.errors import (
+    AlertClosed,
+    AlertInvalid,
+    AlertTimedOut,
+    CommitUnclear,
+    DuplicateAlert,
+    ExchangeError,
+    StoreError,
+    StoreUnavailable,
+    SymbolBusy,
+    SymbolUnwatched,
+    TradeboxError,
+)
+from core.grid import Grid
+from core.schemas.payload import Body
+from core.schemas.webhook import Alert, AlertKind, parse_alert, symbol_errors
+from flows.positions_flow import Entries, EntryOrdered, close_positions, open_long_position
+
+ANSWER_WITHIN_S: Final = 2.0
+HTTP_BUG: Final = 500  # recorded where an error of ours is raised on to the shell
+_ASKED_BY: Final = "webhook {}"
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+
+class AlertStatus(StrEnum):
+    """What an alert that was not refused is told."""
+
+    ACCEPTED = "accepted"
+    SKIPPED = "skipped"
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What is known of an alert when it is answered."""
+
+    status: AlertStatus
+    webhook_id: int
+    symbol: str
+    text: str
+    cycle: Cycle | None = None
+    grid: Grid | None = None  # from the fill; before that, as planned
+    warnings: tuple[str, ...] = ()
+
+
+class AlertRefused(Exception):
+    """A stored alert that was not acted on, or whose entry was refused; `cause` says why."""
+
+    def __init__(self, webhook_id: int, symbol: str | None, cause: TradeboxError) -> None:
+        self.webhook_id = webhook_id
+        self.symbol = symbol
+        self.cause = cause
+        super().__init__(str(cause))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Progress:
+    """How far one alert has come, for whoever answers it in time."""
+
+    webhook_id: int | None = None
+    symbol: str | None = None
+    ordered: EntryOrdered | None = None
+    is_answered: bool = False
+
+
+class Intake:
+    """Takes alerts; one per process."""
+
+    def __init__(
+        self,
+        entries: Entries,
+        *,
+        http_status_of: Callable[[TradeboxError | None], int],
+        mg_mode_default: MultiplierMode | None,
+        flat_closes: bool,
+        answer_within_s: float = ANSWER_WITHIN_S,
+    ) -> None:
+        """Take alerts for `entries`.
+
+        Args:
+            entries: what entries are made with.
+            http_status_of: the status of the answer to an error (None: no error), to be recorded.
+            mg_mode_default: the installation's choice for payloads that do not state `mg_mode`.
+            flat_closes: FLAT_ACTION=close.
+            answer_within_s: how long an answer may take.
+        """
+        self._entries = entries
+        self._store = entries.store
+        self._http_status_of = http_status_of
+        self._mg_mode_default = mg_mode_default
+        self._flat_closes = flat_closes
+        self._answer_within_s = answer_within_s
+        self._running: set[asyncio.Future[Any]] = set()
+
+    async def take(self, body: Body) -> Answer:
+        """Store the alert, act on it, and answer in time.
+
+        Raises:
+            AlertRefused: it was stored and refused.
+            StoreError: it could not be stored; nothing was done.
+        """
+        progress = _Progress()
+        work = asyncio.get_running_loop().create_task(self._process(body, progress))
+        self._keep(work)
+        done, _ = await asyncio.wait({work}, timeout=self._answer_within_s)
+        if done:
+            return work.result()
+        return await self._answer_late(work, progress)
+
+    async def close(self, *, within_s: float) -> None:
+        """Let the work that goes on after its answer end; give up what takes longer."""
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=within_s)
+        for task in tuple(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    # --- The answer, when time is up ---
+
+    async def _answer_late(self, work: asyncio.Task[Answer], progress: _Progress) -> Answer:
+        late = AlertTimedOut(f"nothing had begun after {self._answer_within_s:g} s; send it again")
+        ordered, webhook_id = progress.ordered, progress.webhook_id
+        if ordered is None or not ordered.is_beginning:
+            # Between this look and the cancellation nothing runs: no intent can be committed.
+            work.cancel()
+            if webhook_id is None:
+                raise late
+            self._keep(asyncio.ensure_future(self._abandon(webhook_id, late)))
+            raise AlertRefused(webhook_id, progress.symbol, late)
+        assert webhook_id is not None
+        progress.is_answered = True
+        if ordered.cycle is None:
+            try:
+                if await self._abandon(webhook_id, late):
+                    raise AlertRefused(webhook_id, progress.symbol, late)
+            except StoreError:
+                # Only the transaction under way knows how it ends; nothing true can be said before.
+                await asyncio.wait({work})
+        if work.done():
+            return work.result()
+        return self._accepted(progress, "the entry's intent is committed; its outcome follows")
+
+    async def _abandon(self, webhook_id: int, late: AlertTimedOut) -> bool:
+        status = self._http_status_of(late)
+        try:
+            return await self._store.abandon_webhook(
+                webhook_id, http_status=status, outcome=str(late)
+            )
+        except StoreError as error:
+            _log.warning("alert not taken back", webhook=webhook_id, error=str(error))
+            raise
+
+    def _accepted(self, progress: _Progress, text: str) -> Answer:
+        ordered, webhook_id = progress.ordered, progress.webhook_id
+        assert ordered is not None
+        assert webhook_id is not None
+        return Answer(
+            status=AlertStatus.ACCEPTED,
+            webhook_id=webhook_id,
+            symbol=ordered.settings.symbol,
+            text=text,
+            cycle=ordered.cycle,
+            grid=ordered.grid,
+            warnings=ordered.warnings,
+        )
+
+    # --- The work ---
+
+    async def _process(self, body: Body, progress: _Progress) -> Answer:
+        try:
+            alert = parse_alert(body, mg_mode_default=self._mg_mode_default)
+        except AlertInvalid as error:
+            webhook_id = await self._record_invalid(body, error)
+            raise AlertRefused(webhook_id, None, error) from None
+        webhook_id = await self._store.record_webhook(
+            alert.payload,
+            received_at_ms=self._entries.clock.now_ms(),
+            symbol=alert.symbol,
+            alert_id=alert.alert_id,
+            warnings=alert.warnings,
+        )
+        progress.webhook_id, progress.symbol = webhook_id, alert.symbol
+        try:
+            answer = await self._decide(alert, progress)
+        except CommitUnclear as error:
+            answer = await self._begun_after_all(progress, error)
+        except DuplicateAlert as error:
+            answer = _answered(alert, webhook_id, AlertStatus.DUPLICATE, str(error))
+        except AlertClosed as error:  # taken back meanwhile, and answered so
+            raise AlertRefused(webhook_id, alert.symbol, error) from None
+        except TradeboxError as error:
+            await self._finish_refused(progress, error)
+            raise AlertRefused(webhook_id, alert.symbol, error) from None
+        except Exception:
+            await self._finish(progress, WebhookStatus.FAILED, HTTP_BUG, "internal error")
+            if progress.is_answered:
+                _log.exception("alert failed", webhook=webhook_id, symbol=alert.symbol)
+            raise
+        status, code = WebhookStatus(answer.status.value), self._http_status_of(None)
+        await self._finish(progress, status, code, answer.text, answer.warnings)
+        _log.info(
+            "alert answered", webhook=webhook_id, symbol=alert.symbol, status=answer.status.value
+        )
+        return answer
+
+    async def _decide(self, alert: Alert, progress: _Progress) -> Answer:
+        symbol, webhook_id = alert.symbol, progress.webhook_id
+        assert webhook_id is not None
+        if alert.settings is None:
+            await self._require_tradable_or_open(alert)
+            rules = None
+        else:
+            rules = await self._valid_rules(alert)
+        if alert.kind is AlertKind.SKIPPED:
+            return _answered(alert, webhook_id, AlertStatus.SKIPPED, "disabled by its sender")
+        if alert.kind is AlertKind.FLAT:
+            return await self._flat(alert, webhook_id)
+        if alert.alert_id is not None:
+            first = await self._store.find_accepted_alert(alert.alert_id)
+            if first is not None:
+                raise DuplicateAlert(alert.alert_id, first=str(first))
+        if not await self._store.is_watched(symbol):
+            raise SymbolUnwatched(f"no monitor watches {symbol} now; nothing was opened")
+        holder = await self._store.busy_webhook(symbol)
+        if holder is not None:
+            raise SymbolBusy(symbol, holder=str(holder))
+        assert alert.settings is not None
+        assert rules is not None
+        progress.ordered = EntryOrdered(
+            webhook_id=webhook_id,
+            settings=alert.settings,
+            rules=rules,
+            warnings=alert.warnings,
+        )
+        opened = await open_long_position(self._entries, progress.ordered)
+        return self._accepted(progress, _entry_text(opened.cycle))
+
+    async def _flat(self, alert: Alert, webhook_id: int) -> Answer:
+        if not self._flat_closes:
+            text = "FLAT_ACTION is ignore: nothing is closed"
+            return _answered(alert, webhook_id, AlertStatus.SKIPPED, text)
+        asked = await close_positions(
+            self._store,
+            alert.symbol,
+            close_long=True,
+            close_short=True,
+            asked_by=_ASKED_BY.format(webhook_id),
+            asked_at_ms=self._entries.clock.now_ms(),
+            is_signal=True,
+        )
+        if asked is None:
+            text = f"{alert.symbol} has no open cycle"
+            return _answered(alert, webhook_id, AlertStatus.SKIPPED, text)
+        text = f"the monitor is asked to close the cycle of {alert.symbol} (request {asked})"
+        return _answered(alert, webhook_id, AlertStatus.ACCEPTED, text)
+
+    # --- Rules ---
+
+    async def _valid_rules(self, alert: Alert) -> SymbolRules | None:
+        """Return the symbol's rules; AlertInvalid if what is asked of it is not possible."""
+        try:
+            rules = await self._rules(alert.symbol)
+        except ExchangeError:
+            if alert.kind is AlertKind.SKIPPED:
+                return None  # nothing is going to be traded: no reason to turn the alert away
+            raise
+        errors = symbol_errors(alert, rules)
+        if errors:
+            raise AlertInvalid(errors)
+        return rules
+
+    async def _require_tradable_or_open(self, alert: Alert) -> None:
+        if await self._store.open_cycle(alert.symbol) is None:
+            await self._valid_rules(alert)
+
+    async def _rules(self, symbol: str) -> SymbolRules | None:
+        """Return the symbol's rules as stored, else as listed by the exchange; None: unlisted."""
+        stored = await self._store.rules(symbol)
+        if stored is not None and stored.brackets:
+            return stored
+        gateway = self._entries.gateway
+        listed = await gateway.all_rules([symbol])
+        if listed:
+            now_ms = self._entries.clock.now_ms()
+            await self._store.save_rules(listed, read_at_ms=now_ms, with_fees=stored is None)
+        return listed[0] if listed else None
+
+    # --- The row ---
+
+    async def _record_invalid(self, body: Body, error: AlertInvalid) -> int:
+        _log.info("alert refused", reason=str(error))
+        return await self._store.record_webhook(
+            body.payload,
+            received_at_ms=self._entries.clock.now_ms(),
+            status=WebhookStatus.REFUSED,
+            http_status=self._http_status_of(error),
+            outcome=str(error),
+        )
+
+    async def _finish_refused(self, progress: _Progress, error: TradeboxError) -> None:
+        webhook_id, symbol = progress.webhook_id, progress.symbol
+        _log.info("alert refused", webhook=webhook_id, symbol=symbol, reason=str(error))
+        is_ours = isinstance(error, StoreError) and not isinstance(error, SymbolBusy)
+        status = WebhookStatus.FAILED if is_ours else WebhookStatus.REFUSED
+        await self._finish(progress, status, self._http_status_of(error), str(error))
+
+    async def _finish(
+        self,
+        progress: _Progress,
+        status: WebhookStatus,
+        http_status: int,
+        text: str,
+        warnings: tuple[str, ...] = (),
+    ) -> None:
+        """Record the answer, or what became of the alert after it had been answered."""
+        assert progress.webhook_id is not None
+        try:
+            await self._store.finish_webhook(
+                progress.webhook_id,
+                status=status,
+                http_status=self._http_status_of(None) if progress.is_answered else http_status,
+                outcome=text,
+                warnings=warnings,
+            )
+        except StoreError as error:
+            _log.warning(
+                "alert's outcome not recorded", webhook=progress.webhook_id, error=str(error)
+            )
+
+    async def _begun_after_all(self, progress: _Progress, error: CommitUnclear) -> Answer:
+        """Return the answer after an unclear commit of the intent: the row is read again.
+
+        Nothing is sent from here; an intent that is committed is the monitor's.
+        """
+        ordered, webhook_id = progress.ordered, progress.webhook_id
+        assert webhook_id is not None
+        if ordered is None or not ordered.is_beginning:
+            away = StoreUnavailable(str(error))  # for the alert it is the same: nothing began
+            await self._finish_refused(progress, away)
+            raise AlertRefused(webhook_id, progress.symbol, away) from None
+        late = AlertTimedOut("the database did not confirm the entry's intent; it is taken back")
+        try:
+            is_abandoned = await self._abandon(webhook_id, late)
+        except StoreError:
+            raise AlertRefused(webhook_id, progress.symbol, error) from None
+        if is_abandoned:
+            raise AlertRefused(webhook_id, progress.symbol, late) from None
+        ordered.cycle = await self._store.cycle_of_webhook(webhook_id)
+        return self._accepted(progress, "the entry's intent is committed; the monitor sends it")
+
+    def _keep(self, task: asyncio.Future[Any]) -> None:
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Future[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits is told; after a late answer it was logged
+
+
+def _answered(alert: Alert, webhook_id: int, status: AlertStatus, text: str) -> Answer:
+    return Answer(
+        status=status,
+        webhook_id=webhook_id,
+        symbol=alert.symbol,
+        text=text,
+        warnings=alert.warnings,
+    )
+
+
+def _entry_text(cycle: Cycle) -> str:
+    entry = cycle.entry_order
+    assert entry is not None, "a cycle begins with its entry"
+    if entry.is_over:
+        return "the entry is filled" if entry.executed else "the exchange ended the entry unfilled"
+    if entry.executed:
+        return "the entry is partly filled"
+    if entry.refusal_code is not None:
+        return f"not yet taken by the exchange ({entry.refusal_code}); tried again for 15 s"
+    return "the entry's outcome is not known yet; the monitor finds it out"
