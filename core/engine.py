@@ -213,7 +213,7 @@ class Desk:
         orphans, self._orphans = self._orphans, []
         for _, report in orphans:
             self.tell(report)
-        self._news.set()
+        self.tell(TimePassed(at_ms=self._now()), cycle_id=cycle.cycle_id)
 
     def knows(self, cycle_id: int) -> bool:
         """Return whether the cycle was taken on."""
@@ -525,25 +525,22 @@ class Desk:
     # --- Waiting ---
 
     async def _wait_for_news(self) -> None:
+        """Return when there is something to do; a timer that ran out becomes a fact itself."""
         self._release_orphans()
         wake, self._memory.wake_at_ms = self._memory.wake_at_ms, None
-        if self._facts or self._news.is_set():
-            self._news.clear()
-        elif wake is None:
-            await self._news.wait()
-            self._news.clear()
-        else:
-            await self._sleep_until(wake)
-        if not self._facts and self._memory.cycles:
-            self.tell(TimePassed(at_ms=self._now()))
+        if not self._facts:
+            if not await self._is_news_before(wake) and self._memory.cycles:
+                self._facts.append(_Queued(TimePassed(at_ms=self._now()), None))
+        self._news.clear()
 
-    async def _sleep_until(self, wake_at_ms: int) -> None:
+    async def _is_news_before(self, wake_at_ms: int | None) -> bool:
+        if wake_at_ms is None:
+            return await self._news.wait()
         try:
             async with asyncio.timeout(max(0, wake_at_ms - self._now()) / 1000):
-                await self._news.wait()
+                return await self._news.wait()
         except TimeoutError:
-            return
-        self._news.clear()
+            return False
 
     def _wake_at(self, at_ms: int) -> None:
         wake = self._memory.wake_at_ms
