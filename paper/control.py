@@ -107,7 +107,8 @@ def _guarded(exchange: Exchange, handle: _Handle) -> Handler:
     """Wrap a handler: loopback only, wrong bodies are 400, refusals keep their code."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
-        if request.remote not in LOOPBACK:
+        # a browser names the page that asks: no page has any business here
+        if request.remote not in LOOPBACK or "Origin" in request.headers:
             raise web.HTTPNotFound
         try:
             body = await handle(exchange, request)

@@ -464,3 +464,9 @@ async def test_control_requests_that_make_no_sense(
 ) -> None:
     async with wire.session.post(f"{wire.address}/paper/{path}", json=body) as response:
         assert response.status == 400
+
+
+async def test_no_web_page_reaches_the_control_interface(wire: Wire) -> None:
+    headers = {"Origin": "https://example.org"}
+    async with wire.session.post(f"{wire.address}/paper/liquidate", headers=headers) as response:
+        assert response.status == 404
