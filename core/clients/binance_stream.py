@@ -244,7 +244,7 @@ class AccountStream:
     def start(self) -> None:
         """Connect, and stay connected until `close`."""
         self._runner.start()
-        self._keeper = asyncio.create_task(self._keep_key(), name="listen key")
+        self._keeper = asyncio.create_task(self._keep_key(), name="account listen key")
 
     async def close(self) -> None:
         """Disconnect; the listen key stays, since other processes use it."""

@@ -173,13 +173,13 @@ class SocketRunner:
             if socket is not None:
                 await socket.close()
             return None
-        return _Line(socket)
+        return _Line(socket, self._name)
 
     async def _serve(self, line: "_Line") -> tuple[str, bool, float]:
         """Read until the line ends; return why, whether we wanted it so, and how long it lived."""
         now = asyncio.get_running_loop().time
         started, rotate_at = now(), now() + self._waits.rotate
-        wake = asyncio.create_task(self._wake.wait())
+        wake = asyncio.create_task(self._wake.wait(), name=f"{self._name} wake")
         line.read_into(self._received)
         try:
             while True:
@@ -187,7 +187,7 @@ class SocketRunner:
                 if wake.done():
                     return self._asked or "asked to", True, now() - started
                 if line.reader.done():
-                    return line.why_ended(self._name), False, now() - started
+                    return line.why_ended(), False, now() - started
                 silent = self._owner.silence()
                 if silent is not None:
                     return silent, False, now() - started
@@ -211,7 +211,7 @@ class SocketRunner:
             new.read_into(kept.append)
             await asyncio.wait({new.reader}, timeout=self._waits.overlap)
             if new.reader.done():
-                new.why_ended(self._name)
+                new.why_ended()
                 await new.close()
                 return old, False
         except asyncio.CancelledError:
@@ -234,20 +234,21 @@ class _Line:
 
     reader: asyncio.Task[str]
 
-    def __init__(self, socket: Socket) -> None:
+    def __init__(self, socket: Socket, name: str) -> None:
         self._socket = socket
+        self._name = name
         self.handle: Callable[[bytes], None]
 
     def read_into(self, handle: Callable[[bytes], None]) -> None:
         self.handle = handle
-        self.reader = asyncio.create_task(self._read())
+        self.reader = asyncio.create_task(self._read(), name=f"{self._name} reader")
 
-    def why_ended(self, name: str) -> str:
+    def why_ended(self) -> str:
         """Return the reason; an error of our own while handling a message is logged whole."""
         error = self.reader.exception()
         if error is None:
             return self.reader.result()
-        _log.error("stream handler failed", stream=name, exc_info=error)
+        _log.error("stream handler failed", stream=self._name, exc_info=error)
         return f"handler failed: {type(error).__name__}"
 
     async def close(self) -> None:
