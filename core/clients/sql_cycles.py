@@ -98,6 +98,7 @@ async def _save_orders(
     after: Sequence[OrderState],
 ) -> None:
     known = {order.client_order_id: order for order in before}
+    assert known.keys() <= {order.client_order_id for order in after}, "no order is forgotten"
     new, changed = [], []
     for order in after:
         if order.client_order_id not in known:

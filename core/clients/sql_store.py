@@ -8,6 +8,7 @@ written: orders, new fills, new alarms; facts are numbered.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -348,6 +349,18 @@ class SqlCycleStore:
         except StoreConflict as error:  # another monitor stored the same new symbols just now
             raise StoreUnavailable("the rules are being written by another process") from error
 
+    async def show_price(self, cycle: Cycle, price: Decimal) -> None:
+        """Put the last price and the net PNL at it on the position rows, for people to look at."""
+        shown = rows.position_values(replace(cycle, last_price=price))
+        async with self._writing() as connection:
+            at = rows.moment(await _now_ms(connection))
+            changed = [
+                {"of_cycle": cycle.cycle_id, "of_side": side, **values, "updated_at": at}
+                for side, values in shown.items()
+            ]
+            await execute_each(connection, queries.update_position(), changed)
+            await _commit(connection)
+
     async def rules(self, symbol: str) -> SymbolRules | None:
         """Return the stored rules of one symbol."""
         async with self._reading() as connection:
@@ -458,6 +471,7 @@ async def _commit(connection: AsyncConnection) -> None:
     try:
         await connection.commit()
     except _AWAY as error:
+        await connection.invalidate()  # it may still be inside the transaction
         raise CommitUnclear(str(error) or type(error).__name__) from error
 
 

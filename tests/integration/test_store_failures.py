@@ -1,0 +1,364 @@
+"""What the store does when processes compete, connections break, and commits get no answer."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import psycopg2
+import pytest
+from sqlalchemy import Connection, event, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from core import queries
+from core.clients import db_async
+from core.clients.sql_store import SqlCycleStore
+from core.domain.cycle import Cycle
+from core.domain.step import Step
+from core.errors import (
+    CommitUnclear,
+    DuplicateAlert,
+    StoreConflict,
+    StoreUnavailable,
+    SymbolBusy,
+)
+from tests.integration.store_worlds import (
+    PAYLOAD,
+    ROOT,
+    START_MS,
+    begun,
+    changed,
+    funded,
+    new_cycle,
+)
+
+ANOTHER_PROCESS = """
+import asyncio, sys
+from core.clients.db_async import make_engine
+from core.clients.sql_store import SqlCycleStore
+from tests.integration.store_worlds import funded
+
+async def main(url, cycle_id):
+    store = SqlCycleStore(make_engine(url))
+    for number in range(1000, 1025):
+        await store.update(cycle_id, funded(number), lease=None)
+    await store.close()
+
+asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A store with connections and memory of its own, as one process of ours has it."""
+
+    url: str
+    engine: AsyncEngine
+    store: SqlCycleStore
+
+    @classmethod
+    def start(cls, url: str) -> "Process":
+        """Return a process of ours on this database."""
+        engine = db_async.make_engine(url)
+        return cls(url=url, engine=engine, store=SqlCycleStore(engine))
+
+
+@pytest.fixture
+async def processes(migrated_url: str) -> AsyncIterator[tuple[Process, Process]]:
+    """Return two processes on one database."""
+    both = Process.start(migrated_url), Process.start(migrated_url)
+    yield both
+    for process in both:
+        await process.store.close()
+
+
+@pytest.fixture
+async def on_sqlite(migrated_sqlite_url: str) -> AsyncIterator[Process]:
+    """Return a process on SQLite."""
+    process = Process.start(migrated_sqlite_url)
+    yield process
+    await process.store.close()
+
+
+@pytest.fixture
+async def on_postgres(migrated_postgres_url: str) -> AsyncIterator[Process]:
+    """Return a process on PostgreSQL."""
+    process = Process.start(migrated_postgres_url)
+    yield process
+    await process.store.close()
+
+
+class TestProcessesCompete:
+    @pytest.mark.parametrize("attempt", range(3))
+    async def test_for_a_symbol_and_one_begins(
+        self, processes: tuple[Process, Process], attempt: int
+    ) -> None:
+        results = await asyncio.gather(
+            *(begun(each.store, key=f"k{n}") for n, each in enumerate(processes)),
+            return_exceptions=True,
+        )
+        (cycle,) = [result for result in results if isinstance(result, Cycle)]
+        (refusal,) = [result for result in results if isinstance(result, SymbolBusy)]
+        assert refusal.holder == str(await processes[0].store.busy_webhook("BTCUSDT"))
+        for process in processes:
+            assert await process.store.open_cycle("BTCUSDT") == cycle
+
+    @pytest.mark.parametrize("attempt", range(3))
+    async def test_for_an_alert_id_and_one_begins(
+        self, processes: tuple[Process, Process], attempt: int
+    ) -> None:
+        results = await asyncio.gather(
+            *(
+                begun(each.store, key=f"k{n}", symbol=f"S{n}USDT", alert_id="same")
+                for n, each in enumerate(processes)
+            ),
+            return_exceptions=True,
+        )
+        assert {type(result) for result in results} == {Cycle, DuplicateAlert}
+
+    @pytest.mark.parametrize("attempt", range(3))
+    async def test_to_begin_and_to_give_up_and_one_of_them_happens(
+        self, processes: tuple[Process, Process], attempt: int
+    ) -> None:
+        first, second = processes[0].store, processes[1].store
+        webhook_id = await first.record_webhook(PAYLOAD, received_at_ms=START_MS)
+        begin, given_up = await asyncio.gather(
+            first.begin_cycle(webhook_id, new_cycle()),
+            second.abandon_webhook(webhook_id, http_status=503, outcome="slow"),
+            return_exceptions=True,
+        )
+        assert isinstance(begin, Cycle) == (given_up is False)
+        assert (await first.open_cycle("BTCUSDT") is None) == (given_up is True)
+
+    async def test_for_a_lease_and_one_holds_it(self, processes: tuple[Process, Process]) -> None:
+        results = await asyncio.gather(
+            *(each.store.acquire_lease("BTCUSDT", f"m{n}") for n, each in enumerate(processes))
+        )
+        assert len([lease for lease in results if lease is not None]) == 1
+
+    async def test_over_one_cycle_and_no_step_is_lost(
+        self, processes: tuple[Process, Process]
+    ) -> None:
+        here, _ = processes
+        cycle = await begun(here.store)
+        there = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", ANOTHER_PROCESS, here.url, str(cycle.cycle_id), cwd=ROOT
+        )
+        number = 0
+        running = asyncio.create_task(there.wait())
+        while not running.done():
+            number += 1
+            await here.store.update(cycle.cycle_id, funded(number), lease=None)
+        assert running.result() == 0
+        after = await here.store.load(cycle.cycle_id)
+        assert after is not None
+        assert sorted(after.funding_ids) == [*range(1, number + 1), *range(1000, 1025)]
+        assert len(await here.store.journal(cycle.cycle_id)) == number + 25
+
+
+class TestACommitWithoutAnswer:
+    """Nothing may be sent after it, and nothing remembered of it."""
+
+    async def test_that_did_not_happen(self, on_sqlite: Process) -> None:
+        cycle = await begun(on_sqlite.store)
+
+        @event.listens_for(on_sqlite.engine.sync_engine, "commit", once=True)
+        def _break(connection: Connection) -> None:
+            raise _broken()
+
+        with pytest.raises(CommitUnclear):
+            await on_sqlite.store.update(cycle.cycle_id, funded(1), lease=None)
+        step = await on_sqlite.store.update(cycle.cycle_id, funded(2), lease=None)
+        assert step.before == cycle
+        assert await on_sqlite.store.journal(cycle.cycle_id) == step.facts
+
+    async def test_that_did_happen(
+        self, on_sqlite: Process, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cycle = await begun(on_sqlite.store)
+        _lose_the_answer(on_sqlite.engine, monkeypatch)
+        with pytest.raises(CommitUnclear):
+            await on_sqlite.store.update(cycle.cycle_id, funded(1), lease=None)
+        monkeypatch.undo()
+        step = await on_sqlite.store.update(cycle.cycle_id, funded(2), lease=None)
+        assert step.before.funding_ids == (1,)
+        assert len(await on_sqlite.store.journal(cycle.cycle_id)) == 2
+
+    async def test_of_a_beginning_that_did_happen(
+        self, on_sqlite: Process, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = on_sqlite.store
+        webhook_id = await store.record_webhook(PAYLOAD, received_at_ms=START_MS)
+        _lose_the_answer(on_sqlite.engine, monkeypatch)
+        with pytest.raises(CommitUnclear):
+            await store.begin_cycle(webhook_id, new_cycle())
+        monkeypatch.undo()
+        assert await store.cycle_of_webhook(webhook_id) is not None
+        assert not await store.abandon_webhook(webhook_id, http_status=503, outcome="slow")
+
+    async def test_because_the_server_cut_the_connection(self, on_postgres: Process) -> None:
+        cycle = await begun(on_postgres.store)
+
+        @event.listens_for(on_postgres.engine.sync_engine, "commit", once=True)
+        def _cut(connection: Connection) -> None:
+            _terminate_all(on_postgres.url)
+
+        with pytest.raises(CommitUnclear):
+            await on_postgres.store.update(cycle.cycle_id, funded(1), lease=None)
+        step = await on_postgres.store.update(cycle.cycle_id, funded(2), lease=None)
+        assert step.before == cycle
+
+
+class TestTheDatabaseIsAway:
+    async def test_a_step_cut_off_in_the_middle_wrote_nothing(self, on_postgres: Process) -> None:
+        cycle = await begun(on_postgres.store)
+
+        def cut(before: Cycle) -> Step:
+            _terminate_all(on_postgres.url)
+            return funded(1)(before)
+
+        with pytest.raises(StoreUnavailable):
+            await on_postgres.store.update(cycle.cycle_id, cut, lease=None)
+        assert await on_postgres.store.load(cycle.cycle_id) == cycle
+        step = await on_postgres.store.update(cycle.cycle_id, funded(2), lease=None)
+        assert step.before == cycle
+
+    async def test_idle_connections_that_died_are_not_noticed(self, on_postgres: Process) -> None:
+        cycle = await begun(on_postgres.store)
+        _terminate_all(on_postgres.url)
+        assert await on_postgres.store.load(cycle.cycle_id) == cycle
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda store: store.load_open(["BTCUSDT"], ended_after_ms=0),
+            lambda store: store.update(1, funded(1), lease=None),
+            lambda store: store.record_webhook(PAYLOAD, received_at_ms=START_MS),
+            lambda store: store.acquire_lease("BTCUSDT", "m"),
+            lambda store: store.is_watched("BTCUSDT"),
+        ],
+        ids=["load_open", "update", "record_webhook", "acquire_lease", "is_watched"],
+    )
+    async def test_nobody_listens(self, call: Callable[[SqlCycleStore], object]) -> None:
+        nobody = Process.start("postgresql://nobody:nothing@127.0.0.1:1/nowhere")
+        with pytest.raises(StoreUnavailable):
+            await call(nobody.store)  # type: ignore[misc]  # each is a coroutine
+        await nobody.store.close()
+
+    async def test_another_writer_takes_too_long(self, on_sqlite: Process) -> None:
+        event.listen(on_sqlite.engine.sync_engine, "connect", _impatient)
+        cycle = await begun(on_sqlite.store)
+        other = Process.start(on_sqlite.url)
+        async with other.engine.begin() as connection:
+            await connection.execute(queries.clock())
+            with pytest.raises(StoreUnavailable, match="locked"):
+                await on_sqlite.store.update(cycle.cycle_id, funded(1), lease=None)
+            assert await on_sqlite.store.load(cycle.cycle_id) == cycle, "readers do not wait"
+        await other.store.close()
+        await on_sqlite.store.update(cycle.cycle_id, funded(1), lease=None)
+
+    async def test_a_caller_that_gave_up_waiting_leaves_no_lock(
+        self, processes: tuple[Process, Process]
+    ) -> None:
+        here, there = processes
+        if here.engine.dialect.name == "sqlite":  # whose driver cannot be interrupted
+            event.listen(here.engine.sync_engine, "connect", _impatient)
+        cycle = await begun(here.store)
+        async with there.engine.begin() as connection:
+            await connection.execute(queries.lock_cycle(cycle.cycle_id))
+            with suppress(TimeoutError, StoreUnavailable):
+                async with asyncio.timeout(0.05):
+                    await here.store.update(cycle.cycle_id, funded(1), lease=None)
+        step = await here.store.update(cycle.cycle_id, funded(2), lease=None)
+        assert step.before == cycle
+
+
+class TestWhatIsWritten:
+    async def test_nothing_for_a_step_that_changes_nothing(
+        self, processes: tuple[Process, Process]
+    ) -> None:
+        here, _ = processes
+        cycle = await begun(here.store)
+        await here.store.update(cycle.cycle_id, changed(is_paused=True), lease=None)
+        written = _writes(here.engine)
+        await here.store.update(cycle.cycle_id, changed(is_paused=True), lease=None)
+        assert written == []
+        version = select(queries.CYCLE.c.version).where(queries.CYCLE.c.id == cycle.cycle_id)
+        async with here.engine.connect() as connection:
+            assert (await connection.execute(version)).scalar() == 1
+
+    async def test_only_the_order_that_changed(self, processes: tuple[Process, Process]) -> None:
+        here, there = processes
+        cycle = await begun(here.store)
+        (entry,) = cycle.orders
+        levels = (replace(entry, client_order_id=f"tb-k1-lv{n}-1", number=n) for n in range(4))
+        orders = (entry, *levels)
+        await here.store.update(cycle.cycle_id, changed(orders=orders), lease=None)
+        written = _writes(here.engine)
+        moved = (*orders[:4], replace(orders[4], is_unresolved=True))
+        await here.store.update(cycle.cycle_id, changed(orders=moved), lease=None)
+        assert sorted(text.split()[1].strip('"') for text in written) == [
+            "INTO",  # the fact
+            "cycle",
+            "order",
+        ]
+        after = await there.store.load(cycle.cycle_id)
+        assert after is not None
+        assert after.orders == moved
+
+    async def test_nothing_stays_open_behind_a_call(
+        self, processes: tuple[Process, Process]
+    ) -> None:
+        here, _ = processes
+        cycle = await begun(here.store)
+        with pytest.raises(SymbolBusy):
+            await begun(here.store, key="k2")
+        with pytest.raises(StoreConflict):
+            await here.store.update(4711, funded(1), lease=None)
+        await here.store.update(cycle.cycle_id, changed(), lease=None)
+        assert here.engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # a bounded pool
+
+
+def _broken() -> OperationalError:
+    return OperationalError("COMMIT", None, ConnectionError("the line went dead"))
+
+
+def _lose_the_answer(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commits happen and raise."""
+    commit = engine.dialect.do_commit
+
+    def commit_and_fail(connection: object) -> None:
+        commit(connection)  # type: ignore[arg-type]  # the driver's own connection
+        raise _broken()
+
+    monkeypatch.setattr(engine.dialect, "do_commit", commit_and_fail)
+
+
+def _terminate_all(url: str) -> None:
+    """Cut every connection to this database but our own, as a restart of the server does."""
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    connection.close()
+
+
+def _impatient(connection: object, _: object) -> None:
+    connection.cursor().execute("PRAGMA busy_timeout=50")  # type: ignore[attr-defined]
+
+
+def _writes(engine: AsyncEngine) -> list[str]:
+    """Return a list that collects the statements that write."""
+    written: list[str] = []
+
+    @event.listens_for(engine.sync_engine, "before_cursor_execute")
+    def _collect(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if statement.split()[0] in ("INSERT", "UPDATE", "DELETE"):
+            written.append(statement)
+
+    return written
