@@ -347,6 +347,54 @@ def mark_unlisted(names: Sequence[str], *, status: str, at: datetime) -> Update:
     return update(SYMBOL).where(SYMBOL.c.symbol.in_(names)).values(status=status, updated_at=at)
 
 
+# --- What the panel's first page shows ---
+
+
+def open_cycles_shown() -> Rows:
+    """Select every open cycle's figures, newest first."""
+    columns = (
+        CYCLE.c.id,
+        CYCLE.c.webhook_id,
+        CYCLE.c.key,
+        CYCLE.c.symbol,
+        CYCLE.c.phase,
+        CYCLE.c.close_reason,
+        CYCLE.c.realised,
+        CYCLE.c.commissions,
+        CYCLE.c.opened_at,
+    )
+    return select(*columns).where(_is_open()).order_by(CYCLE.c.id.desc())
+
+
+def positions_of(cycle_ids: Sequence[int]) -> Rows:
+    """Select both sides of cycles."""
+    return select(POSITION).where(POSITION.c.cycle_id.in_(cycle_ids))
+
+
+def leases() -> Rows:
+    """Select every symbol's lease and the clock that they run by."""
+    return select(LEASE, database_now_ms().label("now_ms")).order_by(LEASE.c.symbol)
+
+
+def raised_alarms(limit: int) -> Rows:
+    """Select the newest alarms that nobody has cleared."""
+    newest = ALARM.c.id.desc()
+    return select(ALARM).where(ALARM.c.cleared_at.is_(None)).order_by(newest).limit(limit)
+
+
+def newest_webhooks(limit: int) -> Rows:
+    """Select what became of the newest alerts."""
+    columns = (
+        WEBHOOK.c.id,
+        WEBHOOK.c.symbol,
+        WEBHOOK.c.status,
+        WEBHOOK.c.http_status,
+        WEBHOOK.c.outcome,
+        WEBHOOK.c.received_at,
+    )
+    return select(*columns).order_by(WEBHOOK.c.id.desc()).limit(limit)
+
+
 # --- Parts ---
 
 
