@@ -48,9 +48,7 @@ class PlainOrder(Wire, frozen=True):
 class AlgoOrder(Wire, frozen=True):
     """A conditional order in the algo service."""
 
-    algo_id: int
     client_algo_id: str
-    order_type: str
     symbol: str
     side: str
     position_side: str
@@ -64,10 +62,9 @@ class AlgoOrder(Wire, frozen=True):
 
 
 class AlgoCancelled(Wire, frozen=True):
-    """DELETE /fapi/v1/algoOrder; `code` is the text "200"."""
+    """DELETE /fapi/v1/algoOrder; it has no order fields."""
 
     client_algo_id: str
-    code: str | int
 
 
 class UserTrade(Wire, frozen=True):
@@ -108,7 +105,6 @@ class IncomeRow(Wire, frozen=True):
     """One entry of GET /fapi/v1/income."""
 
     symbol: str
-    income_type: str
     income: Decimal
     time: int
     tran_id: int
@@ -180,20 +176,10 @@ class SymbolInfo(Wire, frozen=True):
     filters: tuple[Filter, ...]
 
 
-class RateLimit(Wire, frozen=True):
-    """One limit in exchangeInfo's `rateLimits`."""
-
-    rate_limit_type: str
-    interval: str
-    interval_num: int
-    limit: int
-
-
 class ExchangeInfo(Wire, frozen=True):
     """GET /fapi/v1/exchangeInfo."""
 
     symbols: tuple[SymbolInfo, ...]
-    rate_limits: tuple[RateLimit, ...] = ()
 
 
 class BracketRow(Wire, frozen=True):

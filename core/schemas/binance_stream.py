@@ -48,7 +48,6 @@ class OrderDetail(msgspec.Struct, frozen=True):
     quantity: Decimal = field(name="q")
     price: Decimal = field(name="p")
     average_price: Decimal = field(name="ap")
-    execution_type: str = field(name="x")
     status: str = field(name="X")
     order_id: int = field(name="i")
     last_quantity: Decimal = field(name="l")
@@ -65,7 +64,6 @@ class OrderDetail(msgspec.Struct, frozen=True):
 class OrderTradeUpdate(Message, frozen=True, tag="ORDER_TRADE_UPDATE"):
     """News of an ordinary order."""
 
-    event_time: int = field(name="E")
     order: OrderDetail = field(name="o")
 
 
@@ -73,8 +71,6 @@ class AlgoDetail(msgspec.Struct, frozen=True):
     """`o` of ALGO_UPDATE."""
 
     client_algo_id: str = field(name="caid")
-    algo_id: int = field(name="aid")
-    type: str = field(name="o")
     symbol: str = field(name="s")
     side: str = field(name="S")
     position_side: str = field(name="ps")
@@ -91,7 +87,6 @@ class AlgoDetail(msgspec.Struct, frozen=True):
 class AlgoUpdate(Message, frozen=True, tag="ALGO_UPDATE"):
     """News of a conditional order."""
 
-    event_time: int = field(name="E")
     order: AlgoDetail = field(name="o")
 
 
