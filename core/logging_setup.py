@@ -12,8 +12,10 @@ import sys
 import traceback
 from collections.abc import Iterable
 from typing import Any, Final, TextIO
+from urllib.parse import unquote, urlsplit
 
 import structlog
+from pydantic import BaseModel, SecretStr
 from structlog.typing import EventDict, ExcInfo, Processor
 
 HIDDEN: Final = "***"
@@ -64,6 +66,14 @@ def set_up_logging(
     root.setLevel(level)
     for chatty in ("aiosqlite", "asyncio", "httpx", "sqlalchemy", "uvicorn.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def secret_texts(settings: BaseModel) -> list[str]:
+    """Return every secret of the settings, and the passwords inside of secret addresses."""
+    values = [getattr(settings, name) for name in type(settings).model_fields]
+    texts = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+    passwords = [urlsplit(text).password for text in texts if "://" in text]
+    return [*texts, *(unquote(password) for password in passwords if password)]
 
 
 class Redaction:

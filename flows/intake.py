@@ -9,10 +9,10 @@ back and nothing is sent for it any more (`AlertTimedOut`).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn
 
 import structlog
 
@@ -41,7 +41,6 @@ ANSWER_WITHIN_S: Final = 2.0
 HTTP_BUG: Final = 500  # recorded where an error of ours is raised on to the shell
 _ASKED_BY: Final = "webhook {}"
 
-T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
@@ -130,6 +129,10 @@ class Intake:
             return work.result()
         return await self._answer_late(work, progress)
 
+    async def refuse_unreadable(self, error: AlertInvalid) -> NoReturn:
+        """Store that an alert came which is not a JSON object, without its text; raise."""
+        raise AlertRefused(await self._record_invalid({}, error), None, error)
+
     async def close(self, *, within_s: float) -> None:
         """Let the work that goes on after its answer end; give up what takes longer."""
         if self._running:
@@ -193,7 +196,7 @@ class Intake:
         try:
             alert = parse_alert(body, mg_mode_default=self._mg_mode_default)
         except AlertInvalid as error:
-            webhook_id = await self._record_invalid(body, error)
+            webhook_id = await self._record_invalid(body.payload, error)
             raise AlertRefused(webhook_id, None, error) from None
         webhook_id = await self._store.record_webhook(
             alert.payload,
@@ -310,10 +313,10 @@ class Intake:
 
     # --- The row ---
 
-    async def _record_invalid(self, body: Body, error: AlertInvalid) -> int:
+    async def _record_invalid(self, payload: Mapping[str, object], error: AlertInvalid) -> int:
         _log.info("alert refused", reason=str(error))
         return await self._store.record_webhook(
-            body.payload,
+            payload,
             received_at_ms=self._entries.clock.now_ms(),
             status=WebhookStatus.REFUSED,
             http_status=self._http_status_of(error),

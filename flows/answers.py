@@ -1,0 +1,64 @@
+"""An alert's answer as JSON: what was bought, the ladder below it, the exits. Decimals as text."""
+
+from decimal import Decimal
+from typing import Any
+
+from core.domain.cycle import Cycle
+from core.grid import Grid
+from core.money import to_wire
+from flows.intake import Answer
+
+
+def shown_answer(answer: Answer) -> dict[str, Any]:
+    """Return the answer as JSON; what is not known is left out."""
+    shown: dict[str, Any] = {
+        "status": answer.status.value,
+        "detail": answer.text,
+        "webhook_id": answer.webhook_id,
+        "symbol": answer.symbol,
+    }
+    if answer.cycle is not None:
+        shown["cycle"] = answer.cycle.key
+        shown["entry"] = _entry(answer.cycle)
+    if answer.grid is not None:
+        shown["ladder"] = _ladder(answer.grid)
+    shown["warnings"] = list(answer.warnings)
+    return shown
+
+
+def _entry(cycle: Cycle) -> dict[str, Any]:
+    entry = cycle.entry_order
+    assert entry is not None, "a cycle begins with its entry"
+    price = entry.average_price or (cycle.long.entry if cycle.long.quantity else None)
+    return {
+        "client_order_id": entry.client_order_id,
+        "wanted_quantity": _text(entry.quantity),
+        "quantity": _text(entry.executed),
+        "average_price": _text(price),
+        "state": entry.status.value,
+    }
+
+
+def _ladder(grid: Grid) -> dict[str, Any]:
+    return {
+        "entry_price": _text(grid.entry_fill_price),
+        "entry_quantity": _text(grid.entry_quantity),
+        "levels": [
+            {
+                "number": level.number,
+                "price": _text(level.price),
+                "quantity": _text(level.quantity),
+                "average_price": _text(level.average_price),
+            }
+            for level in grid.levels
+        ],
+        "take_profit": _text(grid.take_profit),
+        "hedge_trigger": _text(grid.hedge_trigger),
+        "hedge_quantity": _text(grid.hedge_quantity),
+        "total_notional": _text(grid.total_notional),
+        "notional_left": _text(grid.notional_left),
+    }
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else to_wire(round(value, 8).normalize() if value else value)

@@ -1,0 +1,347 @@
+"""The API's process: HTTP around the intake of alerts, the panel, health. No decisions.
+
+`python main.py` serves on HOST:PORT. Everything is put together in `create_app` and its lifespan.
+"""
+
+import asyncio
+import contextlib
+import json
+import math
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+import uvicorn
+import uvloop
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import SecretStr
+from starlette.exceptions import HTTPException
+
+from admin import add_panel
+from config import FlatAction, FundsCheck, MarginType, Settings, get_settings
+from core.clients.binance import BinanceGateway
+from core.clients.binance_rest import connect_gateway
+from core.clients.db_async import make_engine
+from core.clients.sql_store import SqlCycleStore
+from core.errors import (
+    AlertInvalid,
+    AlertTimedOut,
+    CommitUnclear,
+    ConfigInvalid,
+    ExchangeError,
+    FieldError,
+    RateLimited,
+    RequestRefused,
+    StoreUnavailable,
+    SymbolBusy,
+    SymbolInUse,
+    SymbolUnwatched,
+    TradeboxError,
+)
+from core.logging_setup import secret_texts, set_up_logging
+from core.schemas.payload import read_body
+from flows.answers import shown_answer
+from flows.health import Health
+from flows.intake import ANSWER_WITHIN_S, AlertRefused, Intake
+from flows.positions_flow import Entries
+
+BODY_LIMIT: Final = 64 * 1024  # bytes; an alert has one or two thousand
+# After the signal: answers under way get the first, entries that outlive theirs the second.
+FINISH_ANSWERS_WITHIN_S: Final = 3
+FINISH_ENTRIES_WITHIN_S: Final = 1.0
+EXIT_TAKEN_PORT: Final = 1
+EXIT_BAD_CONFIG: Final = 2
+
+# What an error is answered with; the first that fits. Senders repeat what was answered with 503.
+STATUS_OF: Final[tuple[tuple[type[TradeboxError], int], ...]] = (
+    (AlertInvalid, 422),
+    (SymbolInUse, 409),
+    (SymbolBusy, 409),
+    (SymbolUnwatched, 503),
+    (AlertTimedOut, 503),
+    (RequestRefused, 422),
+    (ExchangeError, 503),
+    (StoreUnavailable, 503),
+    (CommitUnclear, 500),
+)
+
+Connect = Callable[[Settings], BinanceGateway]
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """What the routes work with while the app runs."""
+
+    intake: Intake
+    health: Health
+
+
+def http_status_of(error: TradeboxError | None) -> int:
+    """Return the status that an error is answered with; None is a success."""
+    if error is None:
+        return 200
+    return next((status for kind, status in STATUS_OF if isinstance(error, kind)), 500)
+
+
+def connect(settings: Settings) -> BinanceGateway:
+    """Return the gateway to the exchange of the settings."""
+    return connect_gateway(
+        base_url=settings.rest_url,
+        api_key=settings.api_key.get_secret_value(),
+        api_secret=settings.api_secret,
+        share_percent=max(1, int(settings.rate_share * 100)),
+    )
+
+
+def create_app(
+    settings: Settings,
+    *,
+    connect: Connect = connect,
+    answer_within_s: float = ANSWER_WITHIN_S,
+) -> FastAPI:
+    """Return the app; `connect` gives the exchange, `answer_within_s` is an alert's time."""
+    engine = make_engine(settings.async_url)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        store, gateway = SqlCycleStore(engine), connect(settings)
+        margin_type = None if settings.margin_type is MarginType.KEEP else settings.margin_type
+        entries = Entries(
+            gateway=gateway,
+            store=store,
+            clock=gateway,
+            policy=settings.policy,
+            margin_type=margin_type,
+            lack_of_funds_warns=settings.funds_check is FundsCheck.WARN,
+        )
+        intake = Intake(
+            entries,
+            http_status_of=http_status_of,
+            mg_mode_default=settings.mg_mode,
+            flat_closes=settings.flat_action is FlatAction.CLOSE,
+            answer_within_s=answer_within_s,
+        )
+        health = Health(engine=engine, store=store, gateway=gateway, symbols=settings.symbols)
+        app.state.services = Services(intake=intake, health=health)
+        keeping_time = asyncio.create_task(health.keep_time())
+        _log.info("api started", exchange=settings.exchange.value, database=settings.shown_url)
+        try:
+            yield
+        finally:
+            keeping_time.cancel()
+            await asyncio.gather(keeping_time, return_exceptions=True)
+            await intake.close(within_s=FINISH_ENTRIES_WITHIN_S)
+            await gateway.close()
+            await store.close()
+            _log.info("api stopped")
+
+    app = FastAPI(
+        title="Tradebox", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
+    )
+    _add_routes(app, settings.webhook_secret)
+    _add_error_handlers(app)
+    add_panel(app, engine, settings)
+    return app
+
+
+# --- Routes ---
+
+
+def _add_routes(app: FastAPI, webhook_secret: SecretStr | None) -> None:
+    @app.post("/webhook")
+    @app.post("/webhook/{token}")
+    async def webhook(request: Request, token: str | None = None) -> JSONResponse:
+        """Take an alert: 200 accepted, skipped or duplicate; see `STATUS_OF` for the others.
+
+        Where a secret is configured, a wrong or a missing one is 401 and nothing is stored.
+        """
+        services: Services = request.app.state.services
+        raw = await _read_limited(request)
+        try:
+            body = read_body(raw)
+        except AlertInvalid as error:
+            # What cannot be read has no secret in it: only the address can bring it.
+            _require_secret(webhook_secret, token)
+            await services.intake.refuse_unreadable(error)
+        else:
+            given = None if body.secret is None else body.secret.get_secret_value()
+            _require_secret(webhook_secret, given, token)
+            answer = await services.intake.take(body)
+        return JSONResponse(shown_answer(answer))
+
+    @app.get("/ping")
+    async def ping() -> dict[str, str]:
+        """Answer, to show that somebody is there."""
+        return {"ping": "pong"}
+
+    @app.get("/health/live")
+    async def live() -> dict[str, str]:
+        """Answer while the process works at all."""
+        return {"status": "alive"}
+
+    @app.get("/health/ready")
+    async def ready(request: Request) -> JSONResponse:
+        """Say whether alerts can be taken: 200 or 503, and what is missing."""
+        services: Services = request.app.state.services
+        report = await services.health.report()
+        return JSONResponse(report, status_code=200 if report["ready"] else 503)
+
+
+async def _read_limited(request: Request) -> bytes:
+    """Return the body whatever its type is said to be; 413 beyond the limit."""
+    raw = bytearray()
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > BODY_LIMIT:
+            raise HTTPException(413, f"the body is longer than {BODY_LIMIT} bytes")
+    return bytes(raw)
+
+
+def _require_secret(expected: SecretStr | None, *given: str | None) -> None:
+    """Raise 401 unless something was given and all of it is right; compared in constant time."""
+    if expected is None:
+        return
+    wanted = expected.get_secret_value().encode()
+    found = [text.encode("utf-8", "surrogatepass") for text in given if text is not None]
+    are_right = [secrets.compare_digest(text, wanted) for text in found]
+    if not are_right or not all(are_right):
+        _log.warning("alert without the right secret turned away")
+        raise HTTPException(401, "the webhook's secret is missing or wrong")
+
+
+# --- Errors ---
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(AlertRefused)
+    async def on_refused(request: Request, error: AlertRefused) -> JSONResponse:
+        about = {"webhook_id": error.webhook_id, "symbol": error.symbol}
+        return _problem(as_http_exception(error.cause), about)
+
+    @app.exception_handler(TradeboxError)
+    async def on_our_error(request: Request, error: TradeboxError) -> JSONResponse:
+        return _problem(as_http_exception(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [
+            FieldError(
+                field=".".join(map(str, details["loc"])),
+                value=repr(details.get("input"))[:80],
+                reason=details["msg"],
+            )
+            for details in error.errors()
+        ]
+        return _problem(as_http_exception(AlertInvalid(errors)))
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+        return _problem(error)
+
+    @app.exception_handler(Exception)
+    async def on_bug(request: Request, error: Exception) -> JSONResponse:
+        route = getattr(request.scope.get("route"), "path", "(none)")  # the path may hold a secret
+        _log.error("request failed", method=request.method, route=route, exc_info=error)
+        return _problem(HTTPException(500, "internal error; the log says more"))
+
+
+def as_http_exception(error: TradeboxError) -> HTTPException:
+    """Return an error of ours for HTTP: each wrong field, or the exchange's code and text."""
+    detail: dict[str, Any] = {"detail": str(error)}
+    headers: dict[str, str] = {}
+    match error:
+        case AlertInvalid():
+            detail["errors"] = [
+                {"field": e.field, "value": e.value, "reason": e.reason} for e in error.errors
+            ]
+        case RequestRefused():
+            detail = {"detail": error.text, "code": error.code}
+        case RateLimited():
+            headers["Retry-After"] = str(math.ceil(error.retry_after_ms / 1000))
+    return HTTPException(http_status_of(error), json.dumps(detail), headers)
+
+
+def _problem(error: HTTPException, about: dict[str, Any] | None = None) -> JSONResponse:
+    try:
+        detail = json.loads(error.detail)
+    except ValueError:
+        detail = {"detail": error.detail}
+    kind = "error" if error.status_code == 500 else "refused"
+    if error.status_code == 503:
+        kind = "unavailable"
+    content = {"status": kind, **(about or {}), **detail}
+    return JSONResponse(content, status_code=error.status_code, headers=error.headers)
+
+
+# --- The process ---
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's server; a signal ends it and not, by being raised again, the process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop, signals = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+        for number in signals:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+
+def main() -> int:
+    """Serve until told to stop; return the exit code."""
+    try:
+        settings = get_settings()
+    except ConfigInvalid as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_BAD_CONFIG
+    set_up_logging(settings.log_level.value, secrets=secret_texts(settings))
+    try:
+        listener = _listen(settings.host, settings.port)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        sys.stderr.write(f"The API cannot listen on {settings.host}:{settings.port}: {reason}\n")
+        return EXIT_TAKEN_PORT
+    return uvloop.run(_serve(settings, listener))
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> int:
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,  # it would show the secret of an address
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=FINISH_ANSWERS_WITHIN_S,
+    )
+    server = _Server(config)
+    await server.serve(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+if __name__ == "__main__":
+    sys.exit(main())
