@@ -38,8 +38,10 @@ def _of(hint: Any, name: str) -> st.SearchStrategy[Any]:
     if get_origin(hint) in (Union, types.UnionType):
         return st.one_of(*(_of(each, name) for each in get_args(hint)))
     if get_origin(hint) is tuple:
-        items, _ = get_args(hint)
-        return st.lists(_of(items, name), max_size=2).map(tuple)
+        items = get_args(hint)
+        if items[-1] is Ellipsis:
+            return st.lists(_of(items[0], name), max_size=2).map(tuple)
+        return st.tuples(*(_of(item, name) for item in items))
     if hint is type(None):
         return st.none()
     if hint is Decimal:
