@@ -20,6 +20,13 @@ _DECIMALS = st.builds(
 )
 _TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 
+_SIMPLE: dict[Any, st.SearchStrategy[Any]] = {
+    type(None): st.none(),
+    Decimal: _DECIMALS,
+    str: _TEXT,
+    bool: st.booleans(),
+}
+
 
 def anything(kind: type[Value], **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Value]:
     """Return a strategy for a dataclass, every field of it, with some fields as given."""
@@ -42,17 +49,9 @@ def _of(hint: Any, name: str) -> st.SearchStrategy[Any]:
         if items[-1] is Ellipsis:
             return st.lists(_of(items[0], name), max_size=2).map(tuple)
         return st.tuples(*(_of(item, name) for item in items))
-    if hint is type(None):
-        return st.none()
-    if hint is Decimal:
-        return _DECIMALS
-    if hint is str:
-        return _TEXT
-    if hint is bool:
-        return st.booleans()
     if hint is int:
         largest = LATEST_MS if name.endswith("_ms") else 2**31 - 1
         return st.integers(min_value=0, max_value=2**53 if "order_id" in name else largest)
-    if issubclass(hint, StrEnum):
-        return st.sampled_from(hint)
-    return anything(hint)
+    if hint in _SIMPLE:
+        return _SIMPLE[hint]
+    return st.sampled_from(hint) if issubclass(hint, StrEnum) else anything(hint)
