@@ -35,6 +35,7 @@ URGENT_ROLES = frozenset(
 # What an account without a discount pays, until the account's own rates are read.
 DEFAULT_MAKER_RATE, DEFAULT_TAKER_RATE = Decimal("0.0002"), Decimal("0.0005")
 
+_FORGOTTEN_MS = 3 * 24 * 3600 * 1000  # an order that ended unfilled has no record after this
 _NO_CHANGE_OF_ORDER = -5027
 _NO_CHANGE_OF_MARGIN_TYPE = -4046
 _NO_CHANGE_OF_POSITION_MODE = -4059
@@ -294,7 +295,16 @@ class BinanceGateway:
             child = await self._child_of(symbol, algo)
             if child is not None:
                 return self._triggered_report(algo, child, asked_at_ms)
+            if self._is_child_forgotten(algo):
+                return None
         return report
+
+    def _is_child_forgotten(self, algo: rest.AlgoOrder) -> bool:
+        """Return whether the child order ended so long ago that its record is gone, unfilled."""
+        return (
+            algo.algo_status == "FINISHED"
+            and self.now_ms() - max(algo.create_time, algo.update_time) > _FORGOTTEN_MS
+        )
 
     async def _algo_record(self, order: OrderState) -> rest.AlgoOrder | None:
         call = read_call("algoOrder", {"clientAlgoId": order.client_order_id}, is_urgent=True)
