@@ -63,6 +63,7 @@ from core.errors import (
     RequestRefused,
     RequestTooLate,
     StoreUnavailable,
+    TradeboxError,
 )
 from core.errors import OutcomeUnknown as NoAnswer
 from core.ports import Clock, CycleStore, Lease, OrderGateway
@@ -193,6 +194,7 @@ class Desk:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stepping = False
         self._batch_owner: int | None = None
+        self._failure: TradeboxError | None = None
 
     # --- From outside ---
 
@@ -244,9 +246,16 @@ class Desk:
         try:
             while True:
                 await self._wait_for_news()
+                if self._failure is not None:
+                    raise self._failure
                 await self._turn()
         finally:
             await self.stop()
+
+    def fail(self, error: TradeboxError) -> None:
+        """Make `run` end with this error at its next turn: what is in memory counts no more."""
+        self._failure = error
+        self._news.set()
 
     async def stop(self) -> None:
         """Cancel what is under way; its outcome stays unresolved on the rows."""

@@ -1,0 +1,526 @@
+"""The monitor: streams and checks become facts, facts become flows. It decides nothing itself.
+
+    python ws_monitor_async.py --symbols BTCUSDT,ETHUSDT
+
+One process watches any number of symbols; each symbol has a lease in the database, so that two
+monitors never decide for the same one. Composition is in `main`, everything that runs in `Monitor`.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from decimal import Decimal
+
+import structlog
+import uvloop
+
+from config import Settings, get_settings, parse_symbols
+from core.clients.binance import BinanceGateway
+from core.clients.binance_rest import connect_gateway
+from core.clients.binance_stream import AccountStream, MarketStream
+from core.clients.db_async import make_engine
+from core.clients.sql_store import SqlCycleStore
+from core.domain.band import Band
+from core.domain.cycle import (
+    Cycle,
+    Fact,
+    OperatorAsked,
+    OrderReported,
+    ReportedStatus,
+)
+from core.domain.step import Step
+from core.domain.strategy import Band as Limits
+from core.engine import KEEP_ENDED_MS, Desk, Surroundings
+from core.errors import (
+    ConfigInvalid,
+    ExchangeError,
+    LeaseLost,
+    RequestRefused,
+    StoreError,
+    TradeboxError,
+)
+from core.logging_setup import set_up_logging
+from core.narration import narrate
+from core.ports import Lease
+from core.translate import AccountEvent, FundingNews, OrderNews, PositionNews
+from flows.order_cancel_flow import order_cancel_flow
+from flows.order_filled_flow import order_filled_flow
+from flows.order_new_flow import order_new_flow
+from flows.positions_flow import positions_flow
+
+log = structlog.get_logger(__name__)
+
+RENEW_EVERY_S = 5.0
+STOP_SENDING_AFTER_S = 10.0  # without a renewed lease no request is started
+POLL_EVERY_S = 0.5  # new cycles and operator's requests
+CHECK_EVERY_S = 60.0
+REFRESH_RULES_EVERY_S = 24 * 3600.0
+SHOW_PRICE_EVERY_S = 2.0
+STREAM_MAY_LAG_S = 5.0  # behind a check before it counts as broken
+_LEASE_RETRY_S = 2.0
+_RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+class StartRefused(TradeboxError):
+    """The monitor must not run like this; the text says why and what to do."""
+
+
+async def handle_by_flow(desk: Desk, facts: tuple[Fact, ...]) -> None:
+    """Let the flow that is named after the news handle it."""
+    reports = [fact for fact in facts if isinstance(fact, OrderReported)]
+    if not reports:
+        await positions_flow(desk, facts)
+    elif any(r.executed or r.fill is not None for r in reports):
+        await order_filled_flow(desk, facts)
+    elif any(r.status.is_terminal for r in reports):
+        await order_cancel_flow(desk, facts)
+    else:
+        await order_new_flow(desk, facts)
+
+
+class Monitor:
+    """Watches symbols: one desk each, two streams and the periodic checks for all of them."""
+
+    def __init__(
+        self,
+        *,
+        symbols: Sequence[str],
+        gateway: BinanceGateway,
+        store: SqlCycleStore,
+        settings: Settings,
+        owner: str,
+    ) -> None:
+        self.symbols = tuple(symbols)
+        self._gateway = gateway
+        self._store = store
+        self._settings = settings
+        self._owner = owner
+        self._desks: dict[str, Desk] = {}
+        self._bands = {symbol: Band() for symbol in symbols}
+        self._renewed_at = time.monotonic()
+        self._check_now = asyncio.Event()
+        self._poll_now = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._streamed: dict[str, Decimal] = {}  # executed totals that the account stream told
+        self._market = MarketStream(
+            base_url=settings.stream_url,
+            bands=self._bands,
+            on_trade=self._traded,
+            on_connect=self._check_now.set,
+            on_disconnect=lambda reason: log.warning("market stream lost", reason=reason),
+            silence_seconds=settings.stream_timeout,
+        )
+        self._account = AccountStream(
+            base_url=settings.stream_url,
+            keys=gateway,
+            clock=gateway,
+            on_event=self._account_event,
+            on_connect=self._check_now.set,
+            on_disconnect=lambda reason: log.warning("account stream lost", reason=reason),
+            keep_key_seconds=settings.user_timeout,
+        )
+        self._around = Surroundings(
+            gateway=gateway,
+            store=store,
+            clock=gateway,
+            handler=handle_by_flow,
+            on_band=self._set_band,
+            last_price=lambda symbol: self._bands[symbol].last_price,
+            on_step=self._step_taken,
+            on_unknown_cycle=lambda symbol, name: self._poll_now.set(),
+            may_send=self._may_send,
+        )
+
+    async def run(self) -> None:
+        """Watch until cancelled. Raises StartRefused where watching makes no sense."""
+        await self._until_it_works("exchange clock", self._gateway.sync_clock)
+        await self._until_it_works("rules", self._refresh_rules)
+        await self._until_it_works("hedge mode", self._require_hedge_mode)
+        self._account.start()
+        self._market.start()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for symbol in self.symbols:
+                    tasks.create_task(self._watch(symbol), name=f"watch {symbol}")
+                tasks.create_task(self._renew_leases(), name="leases")
+                tasks.create_task(self._poll(), name="poll")
+                tasks.create_task(self._check(), name="checks")
+                tasks.create_task(self._show_prices(), name="shown prices")
+                tasks.create_task(self._refresh_rules_daily(), name="rules")
+                tasks.create_task(self._market.wait(), name="market stream")
+                tasks.create_task(self._account.wait(), name="account stream")
+        finally:
+            await self._market.close()
+            await self._account.close()
+
+    # --- Start ---
+
+    async def _until_it_works(self, what: str, attempt: Callable[[], Awaitable[None]]) -> None:
+        """Wait for the exchange (and the database): nothing is decided on a stale picture."""
+        tries = 0
+        while True:
+            try:
+                return await attempt()
+            except (ExchangeError, StoreError) as error:
+                pause = _RETRY_S[min(tries, len(_RETRY_S) - 1)]
+                tries += 1
+                log.warning("waiting", what=what, error=str(error), again_in_s=pause)
+                await asyncio.sleep(pause)
+
+    async def _require_hedge_mode(self) -> None:
+        if await self._gateway.is_hedge_mode():
+            return
+        if not await self._gateway.all_positions_flat() or await self._gateway.open_orders(None):
+            raise StartRefused(
+                "the account is in one-way mode and has positions or open orders; close them, or "
+                "switch it to Hedge Mode yourself (Binance: Preferences, Position Mode)"
+            )
+        try:
+            await self._gateway.set_hedge_mode()
+        except RequestRefused as error:
+            raise StartRefused(f"the account cannot be switched to Hedge Mode: {error}") from error
+        log.info("account switched to Hedge Mode")
+
+    async def _refresh_rules(self) -> None:
+        """Store what the exchange lists now: filters of all symbols, fees of those watched here."""
+        await self._gateway.sync_clock()
+        listed = await self._gateway.all_rules(None)
+        unknown = sorted(set(self.symbols) - {rules.symbol for rules in listed})
+        if unknown:
+            raise StartRefused(
+                f"SYMBOLS: {', '.join(unknown)} is not listed by the exchange as a perpetual; "
+                "remove it or correct its name"
+            )
+        now = self._gateway.now_ms()
+        await self._store.save_rules(listed, read_at_ms=now, with_fees=False, is_whole_list=True)
+        own = [await self._gateway.rules(symbol) for symbol in self.symbols]
+        await self._store.save_rules(own, read_at_ms=now)
+        log.info("rules stored", listed=len(listed), watched=len(own))
+
+    async def _refresh_rules_daily(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_RULES_EVERY_S)
+            await self._until_it_works("rules", self._refresh_rules)
+
+    # --- One symbol ---
+
+    async def _watch(self, symbol: str) -> None:
+        """Hold the symbol's lease and run its desk; whatever ends a desk, a new one is started."""
+        tries = 0
+        while True:
+            lease = await self._acquire(symbol)
+            started = time.monotonic()
+            desk = Desk(symbol, self._around, lease=lease)
+            try:
+                await self._run_desk(desk)
+            except LeaseLost as error:
+                log.warning("lease lost, memory discarded", symbol=symbol, error=str(error))
+            except StoreError as error:
+                log.warning("database away", symbol=symbol, error=str(error))
+            except Exception:  # noqa: BLE001 - the top of a symbol's task: the others go on
+                log.exception("symbol stopped; its state is loaded anew", symbol=symbol)
+            finally:
+                self._desks.pop(symbol, None)
+                self._bands[symbol].set(None, None)
+            tries = 0 if time.monotonic() - started > 60 else tries + 1
+            await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S)) - 1] if tries else 0)
+
+    async def _acquire(self, symbol: str) -> Lease:
+        told = False
+        while True:
+            try:
+                lease = await self._store.acquire_lease(symbol, self._owner)
+            except StoreError as error:
+                log.warning("database away", symbol=symbol, error=str(error))
+                lease = None
+            else:
+                if lease is not None:
+                    self._renewed_at = time.monotonic()
+                    return lease
+                if not told:
+                    log.info("another monitor watches; waiting for its lease", symbol=symbol)
+                    told = True
+            await asyncio.sleep(_LEASE_RETRY_S)
+
+    async def _run_desk(self, desk: Desk) -> None:
+        for cycle in await self._load(desk.symbol):
+            desk.adopt(cycle)
+            if cycle.is_open:
+                log.info("cycle taken on", symbol=desk.symbol, cycle=cycle.key, phase=cycle.phase)
+        self._desks[desk.symbol] = desk
+        self._check_now.set()
+        try:
+            await desk.run()
+        finally:
+            self._desks.pop(desk.symbol, None)
+            await self._release(desk)
+
+    async def _release(self, desk: Desk) -> None:
+        if desk.lease is None:
+            return
+        try:
+            await self._store.release_lease(desk.lease)
+        except StoreError as error:
+            log.warning("lease not released; it runs out", symbol=desk.symbol, error=str(error))
+
+    async def _load(self, *symbols: str) -> tuple[Cycle, ...]:
+        recent = self._gateway.now_ms() - KEEP_ENDED_MS
+        return await self._store.load_open(symbols, ended_after_ms=recent)
+
+    # --- Periodic work ---
+
+    async def _renew_leases(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_EVERY_S)
+            leases = [desk.lease for desk in self._desks.values() if desk.lease is not None]
+            try:
+                held = set(await self._store.renew_leases(leases))
+            except StoreError as error:
+                log.warning("leases not renewed", error=str(error))
+                continue
+            self._renewed_at = time.monotonic()
+            for lease in leases:
+                if lease not in held and lease.symbol in self._desks:
+                    self._desks[lease.symbol].fail(LeaseLost(f"{lease.symbol}: taken by another"))
+
+    def _may_send(self) -> bool:
+        return time.monotonic() - self._renewed_at < STOP_SENDING_AFTER_S
+
+    async def _poll(self) -> None:
+        """Find new cycles and what the operator asks for."""
+        while True:
+            await self._pause(self._poll_now, POLL_EVERY_S)
+            if not self._desks:
+                continue
+            try:
+                for cycle in await self._load(*self._desks):
+                    desk = self._desks.get(cycle.symbol)
+                    if desk is not None and not desk.knows(cycle.cycle_id):
+                        log.info("cycle taken on", symbol=cycle.symbol, cycle=cycle.key)
+                        desk.adopt(cycle)
+                await self._carry_out_operator_requests()
+            except StoreError as error:
+                log.warning("database away", error=str(error))
+
+    async def _carry_out_operator_requests(self) -> None:
+        for request in await self._store.operator_requests(tuple(self._desks)):
+            desk = self._desks.get(request.symbol)
+            if desk is None or not desk.knows(request.cycle_id):
+                continue
+            log.info("operator asked", symbol=request.symbol, action=request.action)
+            fact = OperatorAsked(at_ms=self._gateway.now_ms(), action=request.action)
+            await desk.tell_and_wait(fact, cycle_id=request.cycle_id)
+            await self._store.finish_operator_request(request.action_id, "done")
+
+    async def _check(self) -> None:
+        """Compare with the exchange at start, after every (re)connect and every minute."""
+        while True:
+            await self._pause(self._check_now, CHECK_EVERY_S)
+            for desk in tuple(self._desks.values()):
+                await self._check_desk(desk)
+            if not self._ready.is_set() and self._is_watching():
+                self._ready.set()
+                log.info("monitor ready", symbols=",".join(self.symbols))
+
+    def _is_watching(self) -> bool:
+        streams = self._market.is_connected and self._account.is_connected
+        return streams and len(self._desks) == len(self.symbols)
+
+    async def _check_desk(self, desk: Desk) -> None:
+        is_good = self._market.is_connected and self._account.is_connected
+        try:
+            await desk.check()
+            await desk.check_funding()
+        except ExchangeError as error:
+            log.warning("check failed", symbol=desk.symbol, error=str(error))
+            is_good = False
+        if desk.lease is None or self._desks.get(desk.symbol) is not desk:
+            return
+        try:
+            await self._store.record_check(desk.lease, is_good=is_good)
+        except LeaseLost as error:
+            desk.fail(error)
+        except StoreError as error:
+            log.warning("check not recorded", symbol=desk.symbol, error=str(error))
+
+    async def _show_prices(self) -> None:
+        """Keep pnl_diff and the last price on the position rows fresh between two decisions."""
+        shown: dict[str, Decimal] = {}
+        while True:
+            await asyncio.sleep(SHOW_PRICE_EVERY_S)
+            for symbol, desk in tuple(self._desks.items()):
+                cycle, price = desk.open_cycle, self._bands[symbol].last_price
+                if cycle is None or price is None or shown.get(symbol) == price:
+                    continue
+                try:
+                    await self._store.show_price(cycle, price)
+                    shown[symbol] = price
+                except StoreError as error:
+                    log.warning("price not shown", symbol=symbol, error=str(error))
+
+    async def _pause(self, event: asyncio.Event, seconds: float) -> None:
+        """Return when the event was set, or after `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            return
+        finally:
+            event.clear()
+
+    # --- News ---
+
+    def _traded(self, symbol: str, price: Decimal, time_ms: int) -> None:
+        desk = self._desks.get(symbol)
+        if desk is not None:
+            desk.traded(price, self._gateway.now_ms())
+
+    def _account_event(self, event: AccountEvent) -> None:
+        match event:
+            case OrderNews(symbol=symbol, report=report):
+                self._streamed[report.client_order_id] = report.executed or Decimal(0)
+                if symbol in self._desks:
+                    self._desks[symbol].tell(report)
+            case PositionNews(symbol=symbol):
+                self._compare_position(event)
+            case FundingNews(symbol=symbol):
+                log.info("funding", symbol=symbol)
+                self._check_now.set()
+            case _:
+                log.info("account event", kind=type(event).__name__)
+
+    def _compare_position(self, news: PositionNews) -> None:
+        """Have the exchange asked when the account tells a position that the fills do not make."""
+        desk = self._desks.get(news.symbol)
+        cycle = None if desk is None else desk.open_cycle
+        if cycle is None:
+            return
+        pairs = ((news.long, cycle.long), (news.short, cycle.short))
+        if any(told is not None and told.quantity != leg.quantity for told, leg in pairs):
+            # The fill that explains it is usually right behind.
+            asyncio.get_running_loop().call_later(STREAM_MAY_LAG_S, self._recheck, news)
+
+    def _recheck(self, news: PositionNews) -> None:
+        desk = self._desks.get(news.symbol)
+        cycle = None if desk is None else desk.open_cycle
+        if cycle is None:
+            return
+        pairs = ((news.long, cycle.long), (news.short, cycle.short))
+        if any(told is not None and told.quantity != leg.quantity for told, leg in pairs):
+            self._check_now.set()
+
+    def _set_band(self, symbol: str, limits: Limits | None) -> None:
+        band = self._bands[symbol]
+        if limits is None:
+            band.want_all()
+        else:
+            band.set(limits.low, limits.high)
+
+    def _step_taken(self, symbol: str, step: Step) -> None:
+        for line in narrate(step):
+            (log.warning if line.is_alarm else log.info)(line.text, symbol=symbol)
+        for fact in step.facts:
+            if isinstance(fact, OrderReported) and fact.asked_at_ms is not None and fact.executed:
+                self._expect_streamed(fact)
+        if not step.cycle.is_open:
+            self._streamed.clear()
+
+    def _expect_streamed(self, found: OrderReported) -> None:
+        """Reconnect when a check found an execution that the stream does not tell within 5 s."""
+        name, executed = found.client_order_id, found.executed or Decimal(0)
+        if found.status is ReportedStatus.TRIGGERED or self._streamed.get(name, 0) >= executed:
+            return
+
+        def judge() -> None:
+            if self._streamed.get(name, Decimal(0)) < executed and self._account.is_connected:
+                self._streamed[name] = executed
+                self._account.reconnect("a check found an execution that the stream did not tell")
+
+        asyncio.get_running_loop().call_later(STREAM_MAY_LAG_S, judge)
+
+
+async def main(arguments: Sequence[str]) -> int:
+    """Compose the monitor and run it until SIGINT or SIGTERM; return the exit status."""
+    settings = get_settings()
+    symbols = _symbols(arguments, settings)
+    secrets = (settings.api_key, settings.api_secret)
+    set_up_logging(settings.log_level, secrets=[s.get_secret_value() for s in secrets])
+    gateway = connect_gateway(
+        base_url=settings.rest_url,
+        api_key=settings.api_key.get_secret_value(),
+        api_secret=settings.api_secret,
+        share_percent=int(settings.rate_share * 100),
+    )
+    store = SqlCycleStore(make_engine(settings.async_url))
+    owner = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns() % 10**6}"
+    monitor = Monitor(
+        symbols=symbols, gateway=gateway, store=store, settings=settings, owner=owner
+    )
+    log.info("monitor starts", symbols=",".join(symbols), exchange=settings.exchange)
+    try:
+        return await _until_stopped(monitor.run())
+    finally:
+        await gateway.close()
+        await store.close()
+
+
+async def _until_stopped(work: Coroutine[object, object, None]) -> int:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stop.set)
+    running = asyncio.create_task(work, name="monitor")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not running.done():
+        log.info("monitor stops")
+        running.cancel()
+    await asyncio.wait({running})
+    if running.cancelled():
+        return 0
+    error = running.exception()
+    refused = _refusal_in(error)
+    if refused is not None:
+        log.error("refused to start", reason=str(refused))
+        return 1
+    if error is not None:
+        raise error
+    return 0
+
+
+def _refusal_in(error: BaseException | None) -> StartRefused | None:
+    if isinstance(error, StartRefused):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for e in error.exceptions if (found := _refusal_in(e))), None)
+    return None
+
+
+def _symbols(arguments: Sequence[str], settings: Settings) -> tuple[str, ...]:
+    parser = argparse.ArgumentParser(description="Watch symbols and run their trading cycles.")
+    parser.add_argument("--symbols", help="e.g. BTCUSDT,ETHUSDT; without it SYMBOLS counts")
+    given = parser.parse_args(arguments).symbols
+    if given is None:
+        return settings.symbols
+    try:
+        return parse_symbols(given)
+    except ValueError as error:
+        parser.error(f"--symbols: {error}")
+
+
+def _start() -> int:
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(main(sys.argv[1:]))
+    except ConfigInvalid as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(_start())
