@@ -1,12 +1,18 @@
-"""What has to be asked of the exchange because a fact is missing: unanswered requests, fills, ends."""
+"""What has to be asked of the exchange because a fact is missing: outcomes, fills, ends."""
 
 from dataclasses import dataclass
 
-from core.domain import rules
-from core.domain.cycle import Cycle, Phase, Request, Role
+from core.domain.cycle import Cycle, Kind, OrderState, Phase, PositionSide
 from core.domain.ledger import needs_fills
-from core.domain.order_news import ASK_AFTER_MS, CLOSING_ROLES
-from core.domain.refusals import Refusal, refusal
+from core.domain.order_news import ASK_AFTER_MS, FORGOTTEN_READS_APART_MS
+from core.domain.positions import (
+    READS_OF_A_DIFFERENCE_APART_MS,
+    READS_OF_THE_END_APART_MS,
+    UNANSWERED_AFTER_MS,
+    is_close_unanswered,
+)
+from core.domain.refusals import Refusal, is_refused
+from core.domain.wishes import CLOSING_ROLES, close_failures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,74 +79,86 @@ def asks(cycle: Cycle) -> tuple[Ask, ...]:
     )
 
 
+def unpriced_assets(cycle: Cycle) -> tuple[str, ...]:
+    """Return the assets that commissions came in and whose price in quote is not known yet."""
+    known = {cycle.rules.quote_asset, *(asset for asset, _ in cycle.asset_prices)}
+    return tuple(sorted({f.commission_asset for f in cycle.fills if f.commission} - known))
+
+
 def _orders_asked(cycle: Cycle) -> tuple[Ask, ...]:
-    found: list[Ask] = []
-    for order in cycle.orders:
-        if order.is_over:
-            continue
-        question = FindOrder(client_order_id=order.client_order_id)
-        if order.is_in_flight:
-            # A placement that was refused as a duplicate, or a cancel as unknown, is asked about now.
-            at_once = order.is_unresolved and order.refusal_code is not None
-            wait = 0 if at_once and order.request is not Request.PLACE else ASK_AFTER_MS
-            found.append(Ask(question=question, not_before_ms=order.requested_at_ms + wait))
-        elif order.is_triggered:
-            since = order.triggered_at_ms + ASK_AFTER_MS
-            found.append(Ask(question=question, not_before_ms=since, every_ms=2_000))
-    return tuple(found)
+    return tuple(
+        Ask(question=FindOrder(client_order_id=order.client_order_id), not_before_ms=since)
+        for order in cycle.orders
+        if not order.is_over and (since := _asked_since(order)) is not None
+    )
+
+
+def _asked_since(order: OrderState) -> int | None:
+    """Return from when on to ask what became of an order; None: it rests, and nothing is due."""
+    if order.is_in_flight:
+        # The exchange said that it exists already, or no longer: no answer is still on its way.
+        is_told = is_refused(order, Refusal.DUPLICATE, Refusal.UNKNOWN_ORDER)
+        wait = 0 if order.is_unresolved and is_told else ASK_AFTER_MS
+        return order.requested_at_ms + wait
+    if order.is_triggered:
+        return order.triggered_at_ms + ASK_AFTER_MS
+    if order.absent_reads:
+        return order.absent_read_at_ms + FORGOTTEN_READS_APART_MS
+    ends_by_itself = order.kind in (Kind.MARKET, Kind.LIMIT_IOC) or order.quantity == order.executed
+    return order.changed_at_ms + ASK_AFTER_MS if order.is_resting and ends_by_itself else None
 
 
 def _fills_asked(cycle: Cycle) -> tuple[Ask, ...]:
-    if needs_fills(cycle.orders, cycle.fills) or cycle.suspect is not None:
+    is_reserved = any(_is_close_reserved(order) for order in cycle.orders)
+    if needs_fills(cycle.orders, cycle.fills) or cycle.suspect is not None or is_reserved:
         return (Ask(question=ReadFills()),)
     return ()
 
 
 def _positions_asked(cycle: Cycle) -> tuple[Ask, ...]:
-    asked: list[Ask] = []
+    if any(_is_close_reserved(order) for order in cycle.orders):
+        return (Ask(question=ReadOpenOrders()), Ask(question=ReadPosition()))
     if cycle.suspect is not None:
-        again = cycle.suspect.asked_at_ms + 3_000
-        asked.append(Ask(question=ReadPosition(), not_before_ms=again))
-    elif any(o.is_unresolved and o.role in CLOSING_ROLES for o in cycle.orders):
-        asked.append(Ask(question=ReadPosition()))
-    elif cycle.phase is Phase.CLOSING and all(o.is_over for o in cycle.orders):
-        since = 0 if cycle.flat_read_at_ms is None else cycle.flat_read_at_ms + 2_000
-        asked.append(Ask(question=ReadPosition(), not_before_ms=since))
-    is_reserved = any(
-        not o.is_over
-        and o.refusal_code is not None
-        and refusal(o.refusal_code) is Refusal.CLOSE_RESERVED
-        for o in cycle.orders
-    )
-    if is_reserved:
-        asked += [Ask(question=ReadOpenOrders()), Ask(question=ReadFills())]
-        asked += [] if asked and cycle.suspect else [Ask(question=ReadPosition())]
-    return tuple(asked)
+        again = cycle.suspect.asked_at_ms + READS_OF_A_DIFFERENCE_APART_MS
+        return (Ask(question=ReadPosition(), not_before_ms=again),)
+    unanswered = [o for o in cycle.orders if is_close_unanswered(o)]
+    if any(o.is_unresolved for o in unanswered):
+        return (Ask(question=ReadPosition()),)
+    if unanswered:  # a restart may have lost the answer
+        since = min(o.requested_at_ms for o in unanswered) + UNANSWERED_AFTER_MS
+        return (Ask(question=ReadPosition(), not_before_ms=since),)
+    if cycle.phase is Phase.CLOSING and all(o.is_over for o in cycle.orders):
+        first = cycle.flat_read_at_ms
+        since = 0 if first is None else first + READS_OF_THE_END_APART_MS
+        return (Ask(question=ReadPosition(), not_before_ms=since),)
+    if cycle.account_refused_at_ms:
+        return (Ask(question=ReadPosition(), every_ms=5_000),)
+    return ()
+
+
+def _is_close_reserved(order: OrderState) -> bool:
+    return not order.is_over and is_refused(order, Refusal.CLOSE_RESERVED)
 
 
 def _bounds_asked(cycle: Cycle) -> tuple[Ask, ...]:
     asked: list[Ask] = []
-    if cycle.hedge_fallback is not None and cycle.hedge_fallback.available is None:
+    fallback = cycle.hedge_fallback
+    if fallback is not None and fallback.quantity is None and cycle.phase is Phase.TRADING:
         asked.append(Ask(question=ReadBalance()))
-    bounded = any(
-        not o.is_over
-        and not o.is_resting
-        and o.refusal_code is not None
-        and refusal(o.refusal_code) is Refusal.PRICE_BOUND
+    is_bounded = any(
+        not o.is_over and not o.is_resting and is_refused(o, Refusal.PRICE_BOUND)
         for o in cycle.orders
     )
-    expired = any(
-        rules.close_failures(cycle, role, o.number)
-        for role in (Role.CLOSE_LONG, Role.CLOSE_SHORT, Role.HEDGE_STOP_MARKET)
-        for o in cycle.of(role)
-    )
-    needs_price = cycle.hedge_fallback is not None and cycle.last_price is None
-    if cycle.mark_price is None and (bounded or (expired and _has_something(cycle))):
-        asked.append(Ask(question=ReadMark()))
-    elif needs_price:
+    if cycle.mark_price is None and (is_bounded or _has_close_expired(cycle)):
         asked.append(Ask(question=ReadMark()))
     return tuple(asked)
 
 
-def _has_something(cycle: Cycle) -> bool:
-    return cycle.long.quantity > 0 or cycle.short.quantity > 0
+def _has_close_expired(cycle: Cycle) -> bool:
+    """Return whether a side is left whose last closing order found no counterparty."""
+    held = {PositionSide.LONG: cycle.long.quantity, PositionSide.SHORT: cycle.short.quantity}
+    return any(
+        held[order.position_side] > 0 and close_failures(cycle, order.role, order.number) > 0
+        for order in cycle.orders
+        if order.role in CLOSING_ROLES
+    )

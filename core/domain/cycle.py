@@ -30,6 +30,11 @@ class PositionSide(StrEnum):
     LONG = "LONG"
     SHORT = "SHORT"
 
+    @property
+    def opening_side(self) -> Side:
+        """Return the direction that adds to it."""
+        return Side.BUY if self is PositionSide.LONG else Side.SELL
+
 
 class Kind(StrEnum):
     """How an order is sent; STOP_MARKET goes to the exchange's algo service."""
@@ -110,6 +115,11 @@ class EndedBy(StrEnum):
     WITHDRAWN = "withdrawn"  # never existed: no longer wanted before it was placed
     ABSENT = "absent"  # forgotten by the exchange
 
+    @property
+    def was_inferred(self) -> bool:
+        """Return whether no report of the order itself told its end."""
+        return self in (EndedBy.REFUSED, EndedBy.WITHDRAWN, EndedBy.ABSENT)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderState:
@@ -117,7 +127,7 @@ class OrderState:
 
     client_order_id: str
     role: Role
-    number: int
+    number: int  # grid level or hedge; foreign orders are counted; 0 for all others
     attempt: int
     side: Side
     position_side: PositionSide
@@ -172,6 +182,16 @@ class OrderState:
         return ZERO if self.quantity is None else max(ZERO, self.quantity - self.executed)
 
     @property
+    def is_out(self) -> bool:
+        """Return whether the exchange holds it, or may."""
+        return not self.is_over and (self.is_resting or self.is_in_flight)
+
+    @property
+    def is_opening(self) -> bool:
+        """Return whether it adds to its position side."""
+        return self.side is self.position_side.opening_side
+
+    @property
     def is_algo(self) -> bool:
         """Return whether it is placed through the algo service."""
         return self.kind is Kind.STOP_MARKET
@@ -192,6 +212,11 @@ class Fill:
     is_maker: bool
     time_ms: int
     is_adjustment: bool = False  # an outside change whose fills nobody could show
+
+    @property
+    def is_opening(self) -> bool:
+        """Return whether it adds to its position side."""
+        return self.side is self.position_side.opening_side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +256,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """Something that a person should look at. `key` names the cause; the same key is raised once."""
+    """Something that a person should look at. `key` names the cause; each key is raised once."""
 
     key: str
     text: str
@@ -240,10 +265,10 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HedgeFallback:
-    """Rule 4's second try: the hedge was refused for margin and goes by MARKET, cut to what is there."""
+    """Rule 4's second try: refused for margin, the hedge goes by MARKET, cut to what is there."""
 
     number: int
-    available: Decimal | None = None  # quote; None until the balance was read
+    quantity: Decimal | None = None  # base; None until the balance was read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,10 +302,12 @@ class Cycle:
     withdrawn: tuple[int, ...] = ()  # levels that will not be placed (again)
     hedge_triggers: tuple[Decimal, ...] = ()  # h₁, h₂, … as armed
     hedge_fallback: HedgeFallback | None = None
-    hedge_passed: int = 0  # number of the hedge whose watched trigger was passed
-    hedge_by_market: bool = False  # -4045: the trigger is watched here and sent by MARKET
+    hedge_passed: int = 0  # number of the hedge that goes by MARKET: its trigger was passed
+    hedge_watched: int = 0  # number of the hedge whose trigger is watched here: it may not rest
     hedge_failed: bool = False
     hedges_stopped: bool = False  # until the operator says so
+    levels_stopped: bool = False  # h₁ was passed or a hedge opened: levels still waiting are out
+    short_closer: str = ""  # client id of the order whose closing of SHORT was last drawn upon
     short_stop_due: bool = False  # the stop-loss price was reached while none rested
     stop_needs_slot: bool = False  # -4045: the guard gives its place to the stop-loss
     trailing_stop: Decimal | None = None  # S
@@ -293,6 +320,9 @@ class Cycle:
     is_paused: bool = False
     is_hands_off: bool = False
     rules_are_stale: bool = False
+    account_refused_at_ms: int = 0  # nothing new is placed until a later read succeeds
+    forgets_missing: bool = False  # the operator's word: what three reads do not show is over
+    asset_prices: tuple[tuple[str, Decimal], ...] = ()  # quote; of assets that commissions came in
     last_price: Decimal | None = None
     mark_price: Decimal | None = None  # read when a price bound refused an order
     flat_read_at_ms: int | None = None  # first of the two reads that prove the end
@@ -339,7 +369,7 @@ class Cycle:
         return max(self.of(role, number), key=lambda o: o.attempt, default=None)
 
     def with_order(self, order: OrderState) -> "Cycle":
-        """Return the cycle with `order` put in the place of the one with its client id, or added."""
+        """Return the cycle with `order` in the place of the one with its client id, or added."""
         if self.order(order.client_order_id) is None:
             return replace(self, orders=(*self.orders, order))
         orders = tuple(
@@ -423,7 +453,7 @@ class OutcomeUnknown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderMissing:
-    """A look-up of the order's record, the open lists, and its fills showed nothing."""
+    """The order's record, the open lists, the fills and the position showed nothing of it."""
 
     at_ms: int
     client_order_id: str
@@ -490,6 +520,22 @@ class BalanceRead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AssetPriced:
+    """The price, in the quote asset, of an asset that commissions were paid in."""
+
+    at_ms: int
+    asset: str
+    price: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRefused:
+    """A request of another symbol was refused for reasons that concern the whole account."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RulesRead:
     """The symbol's rules, read again because the exchange refused what they allowed."""
 
@@ -518,6 +564,7 @@ class OperatorAction(StrEnum):
     HANDS_OFF = "hands_off"
     HANDS_ON = "hands_on"
     ALLOW_HEDGES = "allow_hedges"
+    FORGET_MISSING = "forget_missing"  # what three reads do not show is over, however young
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -547,6 +594,8 @@ Fact = (
     | PriceSeen
     | MarkRead
     | BalanceRead
+    | AssetPriced
+    | AccountRefused
     | RulesRead
     | FundingPaid
     | OperatorAsked
@@ -624,7 +673,7 @@ CLIENT_ID_PREFIX = "tb-"
 
 
 def client_order_id(*, key: str, role: Role, number: int, attempt: int) -> str:
-    """Return the client id of an order: `tb-<cycle key>-<role><number>-<attempt>`, at most 35 long."""
+    """Return an order's client id: `tb-<cycle key>-<role><number>-<attempt>`, at most 35 long."""
     text = f"{CLIENT_ID_PREFIX}{key}-{_ROLE_CODES[role]}{number}-{attempt}"
     assert len(text) <= 35, f"client id too long: {text}"
     return text

@@ -6,8 +6,9 @@ that may go now become requests on their orders' rows, the others say when to lo
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import assert_never
 
-from core.domain import rules
+from core.domain import rules, thresholds
 from core.domain.cycle import (
     Amend,
     Cancel,
@@ -24,11 +25,15 @@ from core.domain.cycle import (
     Withdraw,
     client_order_id,
 )
-from core.domain.order_news import PROTECTING_ROLES, back_off_ms
-from core.domain.rules import MAX_ATTEMPTS_IN_A_ROW
+from core.domain.order_news import MAX_ATTEMPTS_IN_A_ROW, order_over
+from core.domain.refusals import Refusal, is_refused
+from core.domain.turns import quick_ms, slow_ms
+from core.domain.wishes import CLOSING_ROLES, PROTECTING_ROLES
 
 AMEND_APART_MS = 1_000  # rule 2: at most once a second per symbol
 GUARD_MOVES_APART_MS = 5_000  # rule 6
+# What may be given up waits while the account itself is refused; what protects is tried anyway.
+_NEW_RISK = frozenset({Role.ENTRY, Role.LEVEL, Role.HEDGE, Role.HEDGE_MARKET})
 
 
 def commands(wanted: Sequence[WantedOrder], orders: Sequence[OrderState]) -> tuple[Command, ...]:
@@ -39,18 +44,28 @@ def commands(wanted: Sequence[WantedOrder], orders: Sequence[OrderState]) -> tup
     answer is a fact and brings us back here.
     """
     live = [o for o in orders if not o.is_over and not o.is_superseded]
-    by_key = {(o.role, o.number): o for o in live}
+    newest = {(o.role, o.number): o for o in sorted(live, key=lambda o: o.attempt)}
     wishes = {(w.role, w.number) for w in wanted}
-    unwanted = tuple(_unwanted(order) for order in live if (order.role, order.number) not in wishes)
-    needed = tuple(_towards(wish, by_key.get((wish.role, wish.number))) for wish in wanted)
-    return tuple(command for command in (*unwanted, *needed) if command is not None)
+    unwanted = [
+        order
+        for order in live
+        if (order.role, order.number) not in wishes
+        or order is not newest[order.role, order.number]  # an earlier one that lives after all
+    ]
+    unwanted += [o for o in orders if o.is_superseded and o.status is OrderStatus.INTENDED]
+    needed = tuple(_towards(wish, newest.get((wish.role, wish.number))) for wish in wanted)
+    found = (*(_away(order) for order in unwanted), *needed)
+    return tuple(command for command in found if command is not None)
 
 
-def _unwanted(order: OrderState) -> Command | None:
+def _away(order: OrderState) -> Command | None:
+    """Return the next step towards an order's end."""
     if order.is_in_flight or order.is_triggered:
         return None
     if order.status is OrderStatus.INTENDED:
         return Withdraw(client_order_id=order.client_order_id)
+    if order.kind in (Kind.MARKET, Kind.LIMIT_IOC):
+        return None  # it ends by itself
     return Cancel(client_order_id=order.client_order_id)
 
 
@@ -65,7 +80,8 @@ def _towards(wish: WantedOrder, order: OrderState | None) -> Command | None:
     if not wish.follows or (order.price == wish.price and order.quantity == wish.quantity):
         return None
     if order.kind is Kind.LIMIT and not order.amend_refused:
-        assert wish.price is not None and wish.quantity is not None
+        assert wish.price is not None
+        assert wish.quantity is not None
         return Amend(
             client_order_id=order.client_order_id,
             price=wish.price,
@@ -88,47 +104,55 @@ def decide(cycle: Cycle, now_ms: int) -> Decision:
     """Return the requests that are due now, marked on their orders with `now_ms` as timestamp."""
     if cycle.is_hands_off or not cycle.is_open:
         return Decision(cycle=cycle)
+    found = commands(rules.wanted(cycle), cycle.orders)
+    gone = next((command for command in found if isinstance(command, Withdraw)), None)
+    if gone is not None:
+        order = order_over(_existing(cycle, gone.client_order_id), EndedBy.WITHDRAWN, now_ms)
+        return decide(cycle.with_order(order), now_ms)  # others may have waited for this
     requests: list[OrderState] = []
     wake: int | None = None
-    for command in commands(rules.wanted(cycle), cycle.orders):
+    for command in found:
+        assert not isinstance(command, Withdraw)
         due = due_at_ms(command, cycle)
+        if due is None or _is_too_late(command, cycle, now_ms):
+            continue
         if due > now_ms:
             wake = due if wake is None else min(wake, due)
             continue
         cycle, order = _issued(cycle, command, now_ms)
-        if order.is_in_flight:
-            requests.append(order)
+        requests.append(order)
     return Decision(cycle=cycle, requests=tuple(requests), wake_at_ms=wake)
 
 
-def due_at_ms(command: Command, cycle: Cycle) -> int:
-    """Return when the command may go, by its pace and its back-off; 0 is at once."""
+def due_at_ms(command: Place | Amend | Cancel, cycle: Cycle) -> int | None:
+    """Return when the command may go, by its pace and its back-off; 0 is at once, None not now."""
     match command:
-        case Withdraw():
-            return 0
-        case Place(wanted=wish, client_order_id=None):
-            return _next_attempt_at(cycle, wish)
-        case Place(wanted=wish, client_order_id=str() as known):
-            order = cycle.order(known)
-            paced = _next_guard_at(cycle) if wish.role is Role.GUARD else 0
-            return max(paced, 0 if order is None else order.retry_at_ms)
+        case Place(wanted=wish, client_order_id=known):
+            if cycle.account_refused_at_ms and wish.role in _NEW_RISK:
+                return None  # a read that succeeds brings us back here
+            if known is None:
+                return _next_attempt_at(cycle, wish)
+            return _existing(cycle, known).retry_at_ms
         case Amend():
-            order = cycle.order(command.client_order_id)
-            assert order is not None
-            newest = max((o.requested_at_ms for o in cycle.of(Role.TAKE_PROFIT)), default=0)
+            order = _existing(cycle, command.client_order_id)
+            newest = max(o.requested_at_ms for o in cycle.of(order.role))
             return max(order.retry_at_ms, newest + AMEND_APART_MS)
         case Cancel():
-            order = cycle.order(command.client_order_id)
-            assert order is not None
-            is_move = order.role is Role.GUARD and rules.guard_price(cycle) is not None
+            order = _existing(cycle, command.client_order_id)
+            is_move = order.role is Role.GUARD and thresholds.guard_price(cycle) is not None
             return max(order.retry_at_ms, _next_guard_at(cycle) if is_move else 0)
         case _:
-            raise AssertionError(command)
+            assert_never(command)
+
+
+def _is_too_late(command: Place | Amend | Cancel, cycle: Cycle, now_ms: int) -> bool:
+    """Return whether it is the entry and its time is over; time itself then ends the cycle."""
+    is_entry = isinstance(command, Place) and command.wanted.role is Role.ENTRY
+    return is_entry and now_ms >= cycle.accepted_at_ms + rules.ENTRY_DEADLINE_MS
 
 
 def _next_guard_at(cycle: Cycle) -> int:
-    placed = [o.created_at_ms for o in cycle.of(Role.GUARD)]
-    return max(placed, default=-GUARD_MOVES_APART_MS) + GUARD_MOVES_APART_MS
+    return max(o.created_at_ms for o in cycle.of(Role.GUARD)) + GUARD_MOVES_APART_MS
 
 
 def _next_attempt_at(cycle: Cycle, wish: WantedOrder) -> int:
@@ -136,25 +160,30 @@ def _next_attempt_at(cycle: Cycle, wish: WantedOrder) -> int:
     attempts = sorted(cycle.of(wish.role, wish.number), key=lambda o: -o.attempt)
     failed = 0
     for order in attempts:
-        if order.ended_by not in (EndedBy.EXCHANGE, EndedBy.REFUSED) or order.executed:
+        if order.executed or not _came_to_nothing(order):
             break
         failed += 1
     if not failed:
         return 0
-    if wish.role in (Role.CLOSE_LONG, Role.CLOSE_SHORT, Role.HEDGE_STOP_MARKET):
-        return attempts[0].over_at_ms + back_off_ms(failed, first=200, most=5_000)
+    if wish.role in CLOSING_ROLES:
+        return attempts[0].over_at_ms + quick_ms(failed)
     if wish.role in PROTECTING_ROLES and failed >= MAX_ATTEMPTS_IN_A_ROW:
-        late = back_off_ms(failed - MAX_ATTEMPTS_IN_A_ROW + 1, first=1_000, most=60_000)
-        return attempts[0].over_at_ms + late
+        return attempts[0].over_at_ms + slow_ms(failed - MAX_ATTEMPTS_IN_A_ROW + 1)
     return 0
 
 
-def _issued(cycle: Cycle, command: Command, now_ms: int) -> tuple[Cycle, OrderState]:
+def _came_to_nothing(order: OrderState) -> bool:
+    """Return whether others ended it; a trigger already passed is answered by another order."""
+    if order.ended_by is EndedBy.REFUSED:
+        return not is_refused(order, Refusal.TRIGGER_PASSED)
+    return order.ended_by in (EndedBy.EXCHANGE, EndedBy.PERSON)
+
+
+def _issued(cycle: Cycle, command: Place | Amend | Cancel, now_ms: int) -> tuple[Cycle, OrderState]:
     """Return the cycle with the command written down as a request on its order."""
     match command:
         case Place(wanted=wish, client_order_id=known):
-            order = None if known is None else cycle.order(known)
-            order = _new_attempt(cycle, wish, now_ms) if order is None else order
+            order = _new_attempt(cycle, wish, now_ms) if known is None else _existing(cycle, known)
             order = replace(
                 order,
                 kind=wish.kind,
@@ -182,11 +211,8 @@ def _issued(cycle: Cycle, command: Command, now_ms: int) -> tuple[Cycle, OrderSt
             order = replace(
                 order, request=Request.CANCEL, requested_at_ms=now_ms, cancel_asked=True
             )
-        case Withdraw():
-            order = _existing(cycle, command.client_order_id)
-            order = replace(
-                order, status=OrderStatus.OVER, ended_by=EndedBy.WITHDRAWN, over_at_ms=now_ms
-            )
+        case _:
+            assert_never(command)
     return cycle.with_order(order), order
 
 

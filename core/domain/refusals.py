@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from core.domain.cycle import OrderState
+
 
 class Refusal(StrEnum):
     """Why a request was refused, by consequence."""
@@ -19,6 +21,8 @@ class Refusal(StrEnum):
     NO_CHANGE = "no_change"
     ACCOUNT = "account"  # keys, permissions, mode: nothing new for any symbol
 
+
+BELOW_LOWEST_PRICE = -4024
 
 # Source: the exchange's error-code page for USDⓈ-M futures (as of November 2026).
 _BY_CODE: dict[int, Refusal] = {
@@ -38,12 +42,14 @@ _BY_CODE: dict[int, Refusal] = {
     -4051: Refusal.MARGIN,
     -4045: Refusal.STOP_LIMIT,
     -4016: Refusal.PRICE_BOUND,
-    -4024: Refusal.PRICE_BOUND,
+    BELOW_LOWEST_PRICE: Refusal.PRICE_BOUND,
     -4131: Refusal.PRICE_BOUND,
     -2021: Refusal.TRIGGER_PASSED,
     -4142: Refusal.TRIGGER_PASSED,
     -2022: Refusal.CLOSE_RESERVED,
     -4118: Refusal.CLOSE_RESERVED,
+    -4130: Refusal.CLOSE_RESERVED,  # a close-position stop of that direction rests already
+    -2024: Refusal.CLOSE_RESERVED,  # less is held than is to be closed
     -4116: Refusal.DUPLICATE,
     -2011: Refusal.UNKNOWN_ORDER,
     -2013: Refusal.UNKNOWN_ORDER,
@@ -70,3 +76,8 @@ _BY_STATUS = {
 def refusal(code: int) -> Refusal:
     """Return what `code` means; a code not in the table is a refusal for good."""
     return _BY_CODE.get(code) or _BY_STATUS.get(code) or Refusal.FOR_GOOD
+
+
+def is_refused(order: OrderState, *reasons: Refusal) -> bool:
+    """Return whether the order's last request was refused for one of these reasons."""
+    return order.refusal_code is not None and refusal(order.refusal_code) in reasons

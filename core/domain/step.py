@@ -10,7 +10,7 @@ from core.domain.strategy import apply, band
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """The result of applying facts to a cycle; the store saves it, the engine sends its requests."""
+    """The result of applying facts to a cycle; the store saves it, the engine sends requests."""
 
     before: Cycle
     cycle: Cycle
