@@ -129,37 +129,42 @@ def update_cycle(cycle_id: int, values: dict[str, Any]) -> Update:
     return update(CYCLE).where(CYCLE.c.id == cycle_id).values(values)
 
 
+def states_of(cycle_ids: Sequence[int]) -> Rows:
+    """Select the states of these cycles."""
+    return select(CYCLE.c.id, CYCLE.c.state).where(CYCLE.c.id.in_(cycle_ids))
+
+
 def cycle(cycle_id: int) -> Rows:
-    """Select one cycle's state."""
-    return _states().where(CYCLE.c.id == cycle_id)
+    """Select one cycle."""
+    return _versions().where(CYCLE.c.id == cycle_id)
 
 
 def open_cycles(symbols: Sequence[str], *, ended_after: datetime) -> Rows:
     """Select the open cycles of these symbols and those that ended after a time."""
     is_recent = or_(_is_open(), CYCLE.c.ended_at > ended_after)
-    return _states().where(CYCLE.c.symbol.in_(symbols), is_recent).order_by(CYCLE.c.id)
+    return _versions().where(CYCLE.c.symbol.in_(symbols), is_recent).order_by(CYCLE.c.id)
 
 
 def open_cycle(symbol: str) -> Rows:
     """Select the symbol's open cycle."""
-    return _states().where(CYCLE.c.symbol == symbol, _is_open())
+    return _versions().where(CYCLE.c.symbol == symbol, _is_open())
 
 
 def cycle_by_key(key: str) -> Rows:
     """Select the cycle with this key."""
-    return _states().where(CYCLE.c.key == key)
+    return _versions().where(CYCLE.c.key == key)
 
 
 def cycle_by_client_order_id(client_order_id: str) -> Rows:
     """Select the cycle that an order of ours belongs to."""
     is_ours = ORDER.c.role != Role.FOREIGN
     ids = select(ORDER.c.cycle_id).where(ORDER.c.client_order_id == client_order_id, is_ours)
-    return _states().where(CYCLE.c.id.in_(ids))
+    return _versions().where(CYCLE.c.id.in_(ids))
 
 
 def cycle_of_webhook(webhook_id: int) -> Rows:
     """Select the cycle that an alert began."""
-    return _states().where(CYCLE.c.webhook_id == webhook_id)
+    return _versions().where(CYCLE.c.webhook_id == webhook_id)
 
 
 def open_margins() -> Rows:
@@ -398,8 +403,8 @@ def newest_webhooks(limit: int) -> Rows:
 # --- Parts ---
 
 
-def _states() -> Rows:
-    return select(CYCLE.c.id, CYCLE.c.version, CYCLE.c.state)
+def _versions() -> Rows:
+    return select(CYCLE.c.id, CYCLE.c.version)
 
 
 def _is_open() -> Any:

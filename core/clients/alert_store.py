@@ -117,6 +117,10 @@ class AlertStore(CycleStore, Protocol):
         """Return what became of an operator's request; None while it waits."""
         ...
 
+    async def show_price(self, cycle: Cycle, price: Decimal) -> None:
+        """Show people what the cycle is worth at `price`; nothing is decided from it."""
+        ...
+
     async def save_rules(
         self,
         rules: Sequence[SymbolRules],

@@ -367,6 +367,10 @@ class MemoryCycleStore:
         stored = self._requests.get(action_id)
         return None if stored is None else stored.result
 
+    async def show_price(self, cycle: Cycle, price: Decimal) -> None:
+        """Do nothing: there are no people here."""
+        await self._begin("show_price")
+
     # --- Rules ---
 
     async def save_rules(

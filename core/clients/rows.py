@@ -234,8 +234,7 @@ def position_values(cycle: Cycle) -> dict[PositionSide, Values]:
     """Return both sides as people look at them."""
     shown = {
         "symbol": cycle.symbol,
-        "pnl_diff": _pnl_diff(cycle),
-        "last_price": cycle.last_price,
+        **price_values(cycle, cycle.last_price),
         "long_trailing_price": None,
         "short_trailing_price": None,
         "activation_price": None,
@@ -259,10 +258,11 @@ def position_values(cycle: Cycle) -> dict[PositionSide, Values]:
     }
 
 
-def _pnl_diff(cycle: Cycle) -> Decimal | None:
-    if cycle.last_price is None or not (cycle.long.quantity or cycle.short.quantity):
-        return None
-    return strategy.net_pnl(cycle, cycle.last_price)
+def price_values(cycle: Cycle, price: Decimal | None) -> Values:
+    """Return what a price says about a cycle."""
+    is_flat = not (cycle.long.quantity or cycle.short.quantity)
+    pnl_diff = None if price is None or is_flat else strategy.net_pnl(cycle, price)
+    return {"pnl_diff": pnl_diff, "last_price": price}
 
 
 def _short_stop(cycle: Cycle) -> Decimal | None:

@@ -17,12 +17,44 @@ from core.domain.ledger import in_trade_order
 from core.domain.step import Step
 
 
-async def read_cycles(connection: AsyncConnection, statement: queries.Rows) -> tuple[Cycle, ...]:
-    """Return the cycles that a statement selects, with all that belongs to them."""
-    states = (await connection.execute(statement)).mappings().all()
-    ids = [row["id"] for row in states]
-    if not ids:
-        return ()
+class KnownCycles:
+    """Cycles as they were committed, by version: those that nobody wrote since need no reading."""
+
+    def __init__(self, *, limit: int) -> None:
+        self._limit = limit
+        self._cycles: dict[int, tuple[int, Cycle]] = {}
+
+    def get(self, cycle_id: int, version: int) -> Cycle | None:
+        """Return the cycle if it is known as of this version."""
+        known = self._cycles.get(cycle_id)
+        return known[1] if known is not None and known[0] == version else None
+
+    def keep(self, version: int, cycle: Cycle) -> None:
+        """Remember a cycle as of a version that is committed."""
+        self._cycles.pop(cycle.cycle_id, None)
+        self._cycles[cycle.cycle_id] = (version, cycle)
+        while len(self._cycles) > self._limit:
+            del self._cycles[next(iter(self._cycles))]
+
+    def forget(self, cycle_id: int) -> None:
+        """Forget a cycle that is being written."""
+        self._cycles.pop(cycle_id, None)
+
+
+async def read_cycles(
+    connection: AsyncConnection, statement: queries.Rows, known: KnownCycles
+) -> tuple[Cycle, ...]:
+    """Return the cycles that a statement selects, reading those that are not known."""
+    versions = {row.id: row.version for row in await connection.execute(statement)}
+    cycles = {cycle_id: known.get(cycle_id, version) for cycle_id, version in versions.items()}
+    unknown = [cycle_id for cycle_id, cycle in cycles.items() if cycle is None]
+    for cycle in await _read(connection, unknown) if unknown else ():
+        known.keep(versions[cycle.cycle_id], cycle)
+        cycles[cycle.cycle_id] = cycle
+    return tuple(cycle for cycle in cycles.values() if cycle is not None)
+
+
+async def _read(connection: AsyncConnection, ids: Sequence[int]) -> list[Cycle]:
     orders: dict[int, list[OrderState]] = {cycle_id: [] for cycle_id in ids}
     fills: dict[int, list[Fill]] = {cycle_id: [] for cycle_id in ids}
     alarms: dict[int, list[Alarm]] = {cycle_id: [] for cycle_id in ids}
@@ -32,15 +64,15 @@ async def read_cycles(connection: AsyncConnection, statement: queries.Rows) -> t
         fills[row["cycle_id"]].append(rows.to_fill(row))
     for row in (await connection.execute(queries.alarms_of(ids))).mappings():
         alarms[row["cycle_id"]].append(rows.to_alarm(row))
-    return tuple(
+    return [
         rows.to_cycle(
             row,
             orders=orders[row["id"]],
             fills=in_trade_order(fills[row["id"]]),
             alarms=alarms[row["id"]],
         )
-        for row in states
-    )
+        for row in (await connection.execute(queries.states_of(ids))).mappings()
+    ]
 
 
 async def insert_cycle(connection: AsyncConnection, webhook_id: int, cycle: Cycle) -> Cycle:

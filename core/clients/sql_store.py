@@ -8,7 +8,6 @@ written: orders, new fills, new alarms; facts are numbered.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -28,13 +27,15 @@ from core.clients.alert_store import LEASE_MS, UNLISTED, merged_rules
 from core.clients.clean import MAX_SYMBOL, clean_id, clean_payload, clean_text
 from core.clients.db_sync import READ_ONLY
 from core.clients.sql_cycles import (
+    KnownCycles,
     execute_each,
     insert_cycle,
     inserted_id,
     read_cycles,
     save_step,
 )
-from core.domain.cycle import Cycle, Fact, OperatorAction, Phase
+from core.clients.sql_leases import acquired, change_lease, database_ms, lost, require_lease
+from core.domain.cycle import Cycle, Fact, OperatorAction, Phase, PositionSide
 from core.domain.settings import SymbolRules
 from core.domain.step import Step
 from core.domain.webhook import Webhook, WebhookStatus
@@ -42,7 +43,6 @@ from core.errors import (
     AlertClosed,
     CommitUnclear,
     DuplicateAlert,
-    LeaseLost,
     StoreConflict,
     StoreError,
     StoreUnavailable,
@@ -51,7 +51,7 @@ from core.errors import (
 from core.money import ZERO
 from core.ports import Lease, OperatorRequest, StepFunction
 
-MAX_CACHED = 256  # cycles; more than one process watches symbols
+MAX_KNOWN = 256  # cycles: more than a process has symbols
 # What a driver raises when the database is away, slow, or gone in the middle.
 _AWAY = (DBAPIError, PoolTimeout, OSError, TimeoutError)
 # What it raises when a statement of ours is wrong: a bug, not an outage.
@@ -66,7 +66,7 @@ class SqlCycleStore:
         self._is_sqlite = engine.dialect.name == "sqlite"
         # SQLite lets a waiting writer sleep between tries; among ourselves we can queue.
         self._writer = asyncio.Lock() if self._is_sqlite else None
-        self._known: dict[int, tuple[int, Cycle]] = {}  # cycle → version, state as committed
+        self._known = KnownCycles(limit=MAX_KNOWN)
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -78,9 +78,8 @@ class SqlCycleStore:
         """Return the open cycles of these symbols, and those ended after the given time."""
         ended_after = rows.moment(ended_after_ms)
         async with self._reading() as connection:
-            return await read_cycles(
-                connection, queries.open_cycles(symbols, ended_after=ended_after)
-            )
+            wanted = queries.open_cycles(symbols, ended_after=ended_after)
+            return await read_cycles(connection, wanted, self._known)
 
     async def update(self, cycle_id: int, step: StepFunction, *, lease: Lease | None) -> Step:
         """Lock the cycle, apply `step`, and save what it changed; see `CycleStore.update`."""
@@ -101,7 +100,7 @@ class SqlCycleStore:
         """Take (or renew, as the same owner) the symbol's lease; None while another holds it."""
         try:
             async with self._writing() as connection:
-                lease = await _acquired(connection, symbol, owner)
+                lease = await acquired(connection, symbol, owner)
                 if lease is not None:
                     await _commit(connection)
                 return lease
@@ -112,14 +111,14 @@ class SqlCycleStore:
         """Renew in one transaction; return those still ours."""
         ours = []
         async with self._writing() as connection:
-            now_ms = await _now_ms(connection)
+            now_ms = await database_ms(connection)
             renewed = {
                 "expires_at": rows.moment(now_ms + LEASE_MS),
                 "renewed_at": rows.moment(now_ms),
             }
             # In one order everywhere, so that no two transactions wait for each other.
             for lease in sorted(leases, key=lambda lease: lease.symbol):
-                if await _change_lease(connection, lease, renewed):
+                if await change_lease(connection, lease, renewed):
                     ours.append(lease)
             await _commit(connection)
         return tuple(lease for lease in leases if lease in ours)
@@ -127,19 +126,19 @@ class SqlCycleStore:
     async def release_lease(self, lease: Lease) -> None:
         """Give the symbol back at once."""
         async with self._writing() as connection:
-            now = rows.moment(await _now_ms(connection))
+            now = rows.moment(await database_ms(connection))
             given_back = {"owner": "", "expires_at": now, "last_check_ok": False}
-            if await _change_lease(connection, lease, given_back):
+            if await change_lease(connection, lease, given_back):
                 await _commit(connection)
 
     async def record_check(self, lease: Lease, *, is_good: bool) -> None:
         """Record whether the last reconciliation of the symbol succeeded."""
         async with self._writing() as connection:
-            now = rows.moment(await _now_ms(connection))
-            if not await _change_lease(
+            now = rows.moment(await database_ms(connection))
+            if not await change_lease(
                 connection, lease, {"last_check_at": now, "last_check_ok": is_good}
             ):
-                raise _lost(lease)
+                raise lost(lease)
             await _commit(connection)
 
     async def operator_requests(self, symbols: Sequence[str]) -> tuple[OperatorRequest, ...]:
@@ -151,7 +150,7 @@ class SqlCycleStore:
     async def finish_operator_request(self, action_id: int, result: str) -> None:
         """Record what became of an operator action."""
         async with self._writing() as connection:
-            now = rows.moment(await _now_ms(connection))
+            now = rows.moment(await database_ms(connection))
             await connection.execute(
                 queries.finish_operator_action(action_id, clean_text(result), at=now)
             )
@@ -229,7 +228,7 @@ class SqlCycleStore:
         except StoreConflict as error:
             refusal = await self._refusal(error, cycle.symbol, alert_id)
             raise refusal from error.__cause__
-        self._remember(0, begun)
+        self._known.keep(0, begun)
         return begun
 
     async def abandon_webhook(self, webhook_id: int, *, http_status: int, outcome: str) -> bool:
@@ -349,18 +348,6 @@ class SqlCycleStore:
         except StoreConflict as error:  # another monitor stored the same new symbols just now
             raise StoreUnavailable("the rules are being written by another process") from error
 
-    async def show_price(self, cycle: Cycle, price: Decimal) -> None:
-        """Put the last price and the net PNL at it on the position rows, for people to look at."""
-        shown = rows.position_values(replace(cycle, last_price=price))
-        async with self._writing() as connection:
-            at = rows.moment(await _now_ms(connection))
-            changed = [
-                {"of_cycle": cycle.cycle_id, "of_side": side, **values, "updated_at": at}
-                for side, values in shown.items()
-            ]
-            await execute_each(connection, queries.update_position(), changed)
-            await _commit(connection)
-
     async def rules(self, symbol: str) -> SymbolRules | None:
         """Return the stored rules of one symbol."""
         async with self._reading() as connection:
@@ -373,12 +360,24 @@ class SqlCycleStore:
             found = (await connection.execute(queries.symbols())).mappings()
             return tuple(rows.to_rules(row) for row in found)
 
+    async def show_price(self, cycle: Cycle, price: Decimal) -> None:
+        """Show people what the cycle is worth at `price`; see `AlertStore.show_price`."""
+        async with self._writing() as connection:
+            now = rows.moment(await database_ms(connection))
+            # Only what the price says: the caller's cycle may be older than the row.
+            shown = {**rows.price_values(cycle, price), "updated_at": now}
+            sides = [
+                {"of_cycle": cycle.cycle_id, "of_side": side, **shown} for side in PositionSide
+            ]
+            await execute_each(connection, queries.update_position(), sides)
+            await _commit(connection)
+
     # --- One step ---
 
     async def _update(self, cycle_id: int, step: StepFunction, lease: Lease | None) -> Step:
         async with self._writing() as connection:
             if lease is not None:
-                await _require_lease(connection, lease)
+                await require_lease(connection, lease)
             locked = (await connection.execute(queries.lock_cycle(cycle_id))).first()
             if locked is None:
                 raise StoreConflict(f"there is no cycle {cycle_id}")
@@ -386,24 +385,19 @@ class SqlCycleStore:
             result = step(await self._current(connection, cycle_id, version))
             if result.changes_nothing:
                 return result
-            self._known.pop(cycle_id, None)  # not known again before the commit succeeded
+            self._known.forget(cycle_id)  # not known again before the commit succeeded
             await save_step(connection, result, version=version + 1, journal_length=journal_length)
             await _commit(connection)
-        self._remember(version + 1, result.cycle)
+        self._known.keep(version + 1, result.cycle)
         return result
 
     async def _current(self, connection: AsyncConnection, cycle_id: int, version: int) -> Cycle:
         """Return the locked cycle: from memory, if nobody wrote since."""
-        known = self._known.get(cycle_id)
-        if known is not None and known[0] == version:
-            return known[1]
-        (cycle,) = await read_cycles(connection, queries.cycle(cycle_id))
+        known = self._known.get(cycle_id, version)
+        if known is not None:
+            return known
+        (cycle,) = await read_cycles(connection, queries.cycle(cycle_id), self._known)
         return cycle
-
-    def _remember(self, version: int, cycle: Cycle) -> None:
-        self._known[cycle.cycle_id] = (version, cycle)
-        while len(self._known) > MAX_CACHED:
-            del self._known[next(iter(self._known))]
 
     # --- Transactions ---
 
@@ -425,7 +419,7 @@ class SqlCycleStore:
 
     async def _cycle(self, statement: queries.Rows) -> Cycle | None:
         async with self._reading() as connection:
-            found = await read_cycles(connection, statement)
+            found = await read_cycles(connection, statement, self._known)
         return found[0] if found else None
 
     async def _number(self, statement: queries.Rows) -> int | None:
@@ -473,50 +467,6 @@ async def _commit(connection: AsyncConnection) -> None:
     except _AWAY as error:
         await connection.invalidate()  # it may still be inside the transaction
         raise CommitUnclear(str(error) or type(error).__name__) from error
-
-
-async def _now_ms(connection: AsyncConnection) -> int:
-    return int((await connection.execute(queries.clock())).scalar_one())
-
-
-# --- Leases ---
-
-
-async def _acquired(connection: AsyncConnection, symbol: str, owner: str) -> Lease | None:
-    held = (await connection.execute(queries.lock_lease(symbol))).mappings().first()
-    now_ms = await _now_ms(connection)  # after the lock: waiting for it takes time
-    times = {"expires_at": rows.moment(now_ms + LEASE_MS), "renewed_at": rows.moment(now_ms)}
-    if held is None:
-        lease = Lease(symbol=symbol, owner=owner, epoch=1)
-        values = {"symbol": symbol, "owner": owner, "epoch": 1, "last_check_ok": False}
-        await connection.execute(queries.insert_lease(values | times))
-        return lease
-    current = Lease(symbol=symbol, owner=held["owner"], epoch=held["epoch"])
-    if rows.to_ms(held["expires_at"]) <= now_ms:
-        taken = {"owner": owner, "epoch": current.epoch + 1, "last_check_ok": False}
-        await _change_lease(connection, current, taken | times)
-        return Lease(symbol=symbol, owner=owner, epoch=current.epoch + 1)
-    if current.owner != owner:
-        return None
-    await _change_lease(connection, current, times)
-    return current
-
-
-async def _require_lease(connection: AsyncConnection, lease: Lease) -> None:
-    statement = queries.hold_lease(lease.symbol, lease.owner, lease.epoch)
-    if (await connection.execute(statement)).first() is None:
-        raise _lost(lease)
-
-
-async def _change_lease(
-    connection: AsyncConnection, lease: Lease, values: Mapping[str, Any]
-) -> bool:
-    statement = queries.update_lease(lease.symbol, lease.owner, lease.epoch, dict(values))
-    return (await connection.execute(statement)).rowcount == 1
-
-
-def _lost(lease: Lease) -> LeaseLost:
-    return LeaseLost(f"{lease.symbol}: epoch {lease.epoch} of {lease.owner} is over")
 
 
 # --- Webhooks and rules ---

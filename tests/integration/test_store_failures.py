@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 import psycopg2
 import pytest
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from core import queries
 from core.clients import db_async
 from core.clients.sql_store import SqlCycleStore
-from core.domain.cycle import Cycle
+from core.domain.cycle import Cycle, Ledger, Leg
 from core.domain.step import Step
 from core.errors import (
     CommitUnclear,
@@ -308,6 +309,30 @@ class TestWhatIsWritten:
         assert after is not None
         assert after.orders == moved
 
+    async def test_a_known_cycle_is_not_read_again(
+        self, processes: tuple[Process, Process]
+    ) -> None:
+        here, there = processes
+        cycle = await begun(here.store)
+        step = await there.store.update(cycle.cycle_id, funded(1), lease=None)
+        assert await here.store.load_open(["BTCUSDT"], ended_after_ms=0) == (step.cycle,)
+        read = _statements(here.engine, "SELECT")
+        assert await here.store.load_open(["BTCUSDT"], ended_after_ms=0) == (step.cycle,)
+        assert len(read) == 1
+
+    async def test_a_shown_price_for_people_only(self, processes: tuple[Process, Process]) -> None:
+        here, there = processes
+        cycle = await begun(here.store)
+        leg = Leg(quantity=Decimal("0.004"), entry=Decimal(60000))
+        step = await here.store.update(cycle.cycle_id, changed(ledger=Ledger(long=leg)), lease=None)
+        await here.store.show_price(step.cycle, Decimal(61000))
+        async with here.engine.connect() as connection:
+            shown = (await connection.execute(select(queries.POSITION))).mappings().all()
+        assert {row["last_price"] for row in shown} == {Decimal(61000)}
+        # 0.004 × 1000 less (0.0005 + 0.0002) × 61000 × 0.004
+        assert {row["pnl_diff"] for row in shown} == {Decimal("3.8292")}
+        assert await there.store.load(cycle.cycle_id) == step.cycle
+
     async def test_nothing_stays_open_behind_a_call(
         self, processes: tuple[Process, Process]
     ) -> None:
@@ -353,12 +378,16 @@ def _impatient(connection: object, _: object) -> None:
 
 
 def _writes(engine: AsyncEngine) -> list[str]:
-    """Return a list that collects the statements that write."""
-    written: list[str] = []
+    return _statements(engine, "INSERT", "UPDATE", "DELETE")
+
+
+def _statements(engine: AsyncEngine, *kinds: str) -> list[str]:
+    """Return a list that collects the statements of these kinds."""
+    seen: list[str] = []
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
     def _collect(connection: object, cursor: object, statement: str, *_: object) -> None:
-        if statement.split()[0] in ("INSERT", "UPDATE", "DELETE"):
-            written.append(statement)
+        if statement.split()[0] in kinds:
+            seen.append(statement)
 
-    return written
+    return seen
