@@ -1,4 +1,4 @@
-"""The database from synchronous code: migrations, the command line, the panel's helpers.
+"""The database from synchronous code: migrations, the command line, the panel.
 
 Never called on an event loop: `db_async` is for that.
 """
