@@ -35,7 +35,7 @@ from core.domain.cycle import (
 )
 from core.domain.step import Step
 from core.domain.strategy import Band as Limits
-from core.engine import KEEP_ENDED_MS, Desk, Surroundings
+from core.engine import KEEP_ENDED_MS, AccountPicture, Desk, Surroundings, read_account
 from core.errors import (
     ConfigInvalid,
     ExchangeError,
@@ -62,7 +62,9 @@ CHECK_EVERY_S = 60.0
 REFRESH_RULES_EVERY_S = 24 * 3600.0
 SHOW_PRICE_EVERY_S = 2.0
 STREAM_MAY_LAG_S = 5.0  # behind a check before it counts as broken
+SYNC_CLOCK_EVERY_S = 1800.0
 _LEASE_RETRY_S = 2.0
+_OPERATOR_WAITS_S = 10.0
 _RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -112,7 +114,7 @@ class Monitor:
             bands=self._bands,
             on_trade=self._traded,
             on_connect=self._check_now.set,
-            on_disconnect=lambda reason: log.warning("market stream lost", reason=reason),
+            on_disconnect=lambda reason: self._stream_lost("market", reason),
             silence_seconds=settings.stream_timeout,
         )
         self._account = AccountStream(
@@ -121,7 +123,7 @@ class Monitor:
             clock=gateway,
             on_event=self._account_event,
             on_connect=self._check_now.set,
-            on_disconnect=lambda reason: log.warning("account stream lost", reason=reason),
+            on_disconnect=lambda reason: self._stream_lost("account", reason),
             keep_key_seconds=settings.user_timeout,
         )
         self._around = Surroundings(
@@ -152,6 +154,7 @@ class Monitor:
                 tasks.create_task(self._check(), name="checks")
                 tasks.create_task(self._show_prices(), name="shown prices")
                 tasks.create_task(self._refresh_rules_daily(), name="rules")
+                tasks.create_task(self._keep_clock(), name="clock")
                 tasks.create_task(self._market.wait(), name="market stream")
                 tasks.create_task(self._account.wait(), name="account stream")
         finally:
@@ -207,6 +210,11 @@ class Monitor:
             await asyncio.sleep(REFRESH_RULES_EVERY_S)
             await self._until_it_works("rules", self._refresh_rules)
 
+    async def _keep_clock(self) -> None:
+        while True:
+            await asyncio.sleep(SYNC_CLOCK_EVERY_S)
+            await self._until_it_works("exchange clock", self._gateway.sync_clock)
+
     # --- One symbol ---
 
     async def _watch(self, symbol: str) -> None:
@@ -222,7 +230,7 @@ class Monitor:
                 log.warning("lease lost, memory discarded", symbol=symbol, error=str(error))
             except StoreError as error:
                 log.warning("database away", symbol=symbol, error=str(error))
-            except Exception:  # noqa: BLE001 - the top of a symbol's task: the others go on
+            except Exception:  # the top of a symbol's task: the others go on
                 log.exception("symbol stopped; its state is loaded anew", symbol=symbol)
             finally:
                 self._desks.pop(symbol, None)
@@ -314,15 +322,21 @@ class Monitor:
                 continue
             log.info("operator asked", symbol=request.symbol, action=request.action)
             fact = OperatorAsked(at_ms=self._gateway.now_ms(), action=request.action)
-            await desk.tell_and_wait(fact, cycle_id=request.cycle_id)
+            try:
+                async with asyncio.timeout(_OPERATOR_WAITS_S):
+                    await desk.tell_and_wait(fact, cycle_id=request.cycle_id)
+            except TimeoutError:
+                log.warning("operator's request waits", symbol=request.symbol)
+                continue  # its row still waits; asking twice does no harm
             await self._store.finish_operator_request(request.action_id, "done")
 
     async def _check(self) -> None:
         """Compare with the exchange at start, after every (re)connect and every minute."""
         while True:
             await self._pause(self._check_now, CHECK_EVERY_S)
+            picture = await self._read_account()
             for desk in tuple(self._desks.values()):
-                await self._check_desk(desk)
+                await self._check_desk(desk, picture)
             if not self._ready.is_set() and self._is_watching():
                 self._ready.set()
                 log.info("monitor ready", symbols=",".join(self.symbols))
@@ -331,11 +345,21 @@ class Monitor:
         streams = self._market.is_connected and self._account.is_connected
         return streams and len(self._desks) == len(self.symbols)
 
-    async def _check_desk(self, desk: Desk) -> None:
+    async def _read_account(self) -> AccountPicture | None:
+        try:
+            return await read_account(self._gateway, self._gateway)
+        except ExchangeError as error:
+            log.warning("account not read", error=str(error))
+            return None
+
+    async def _check_desk(self, desk: Desk, picture: AccountPicture | None) -> None:
         is_good = self._market.is_connected and self._account.is_connected
         try:
-            await desk.check()
-            await desk.check_funding()
+            if picture is None:
+                is_good = False
+            else:
+                await desk.check(picture)
+                await desk.check_funding()
         except ExchangeError as error:
             log.warning("check failed", symbol=desk.symbol, error=str(error))
             is_good = False
@@ -374,6 +398,10 @@ class Monitor:
             event.clear()
 
     # --- News ---
+
+    def _stream_lost(self, name: str, reason: str) -> None:
+        log.warning("stream lost", stream=name, reason=reason)
+        self._check_now.set()  # which records that nobody watches now
 
     def _traded(self, symbol: str, price: Decimal, time_ms: int) -> None:
         desk = self._desks.get(symbol)
@@ -458,9 +486,7 @@ async def main(arguments: Sequence[str]) -> int:
     )
     store = SqlCycleStore(make_engine(settings.async_url))
     owner = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns() % 10**6}"
-    monitor = Monitor(
-        symbols=symbols, gateway=gateway, store=store, settings=settings, owner=owner
-    )
+    monitor = Monitor(symbols=symbols, gateway=gateway, store=store, settings=settings, owner=owner)
     log.info("monitor starts", symbols=",".join(symbols), exchange=settings.exchange)
     try:
         return await _until_stopped(monitor.run())

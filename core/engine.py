@@ -13,7 +13,7 @@ it on an event loop with virtual time.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import assert_never
@@ -46,6 +46,7 @@ from core.domain.cycle import (
     OrderState,
     OutcomeUnknown,
     Phase,
+    PositionChecked,
     PriceSeen,
     Request,
     RequestNotSent,
@@ -152,6 +153,25 @@ class Surroundings:
     on_unknown_cycle: Callable[[str, str], None] = lambda symbol, client_order_id: None
     # False once the lease was not renewed for too long: no request is started.
     may_send: Callable[[], bool] = may_always_send
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountPicture:
+    """Positions and open orders as the exchange lists them at one moment, by symbol."""
+
+    asked_at_ms: int
+    positions: Mapping[str, PositionChecked]
+    orders: Mapping[str, tuple[OrderReported, ...]]
+
+
+async def read_account(gateway: OrderGateway, clock: Clock) -> AccountPicture:
+    """Return the picture of the whole account, for any number of symbols at the price of one."""
+    asked_at = clock.now_ms()
+    positions = await gateway.all_positions()
+    orders: dict[str, tuple[OrderReported, ...]] = {}
+    for symbol, report in await gateway.open_orders(None):
+        orders[symbol] = (*orders.get(symbol, ()), report)
+    return AccountPicture(asked_at_ms=asked_at, positions=positions, orders=orders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -490,21 +510,25 @@ class Desk:
 
     # --- The periodic check ---
 
-    async def check(self) -> None:
+    async def check(self, picture: AccountPicture | None = None) -> None:
         """Compare the open cycle with the exchange: positions, open orders, single orders.
 
-        Raises ExchangeError where the exchange does not answer; then nothing was concluded.
+        Without a picture of the account the symbol's own is read. Raises ExchangeError where the
+        exchange does not answer; then nothing was concluded.
         """
         cycle = self.open_cycle
-        asked_at = self._now()
-        position = await self._around.gateway.positions(self.symbol)
-        reports = await self._around.gateway.open_orders(self.symbol)
+        if picture is None:
+            picture = await self._read_picture()
+        position = picture.positions.get(self.symbol)
+        if position is None:
+            raise ExchangeUnavailable(f"{self.symbol} is missing in the list of positions")
         if cycle is None:
             return
-        found: list[Fact] = [report for _, report in reports]
-        listed = {report.client_order_id for _, report in reports}
+        reports = picture.orders.get(self.symbol, ())
+        found: list[Fact] = list(reports)
+        listed = {report.client_order_id for report in reports}
         for order in cycle.orders:
-            is_known_open = order.is_resting and order.changed_at_ms < asked_at
+            is_known_open = order.is_resting and order.changed_at_ms < picture.asked_at_ms
             if is_known_open and not order.is_in_flight and order.client_order_id not in listed:
                 found += await self._find(cycle, order)
         if (position.long.quantity, position.short.quantity) != (
@@ -514,6 +538,16 @@ class Desk:
             found.append(await self._read_fills(cycle))
         for fact in (*found, position):
             self.tell(fact, cycle_id=cycle.cycle_id)
+
+    async def _read_picture(self) -> AccountPicture:
+        gateway, asked_at = self._around.gateway, self._now()
+        position = await gateway.positions(self.symbol)
+        reports = await gateway.open_orders(self.symbol)
+        return AccountPicture(
+            asked_at_ms=asked_at,
+            positions={self.symbol: position},
+            orders={self.symbol: tuple(report for _, report in reports)},
+        )
 
     async def check_funding(self) -> None:
         """Count the funding payments of the open cycle."""

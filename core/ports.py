@@ -1,6 +1,6 @@
 """All that the engine needs from outside, as Protocols."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -98,6 +98,10 @@ class OrderGateway(Protocol):
         """Return both sides of the symbol, also at 0; a missing row is ExchangeUnavailable."""
         ...
 
+    async def all_positions(self) -> Mapping[str, PositionChecked]:
+        """Return both sides of every symbol, also at 0; one with a missing row is left out."""
+        ...
+
     async def fills(
         self, symbol: str, *, since_ms: int, after_trade_id: int | None
     ) -> tuple[Fill, ...]:
@@ -129,7 +133,7 @@ class AccountGateway(OrderGateway, Protocol):
         ...
 
     async def all_rules(self, symbols: Sequence[str] | None) -> tuple[SymbolRules, ...]:
-        """Return the rules of these symbols (None: of every listed perpetual), without fee rates read anew."""
+        """Return the rules of these symbols (None: of all perpetuals); fee rates as last read."""
         ...
 
     async def best_prices(self, symbol: str) -> BestPrices:

@@ -5,7 +5,8 @@ over HTTP, the simulation's in memory). Weights are the exchange's, see the page
 Source: https://developers.binance.com/docs/derivatives/usds-margined-futures
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import structlog
@@ -139,13 +140,30 @@ class BinanceGateway:
                 rows, symbol, at_ms=self.now_ms(), asked_at_ms=asked_at_ms
             )
 
+    async def all_positions(self) -> Mapping[str, PositionChecked]:
+        """Return both sides of every symbol, also at 0; one with a missing row is left out."""
+        asked_at_ms = self.now_ms()
+        by_symbol: dict[str, list[rest.PositionRow]] = {}
+        for row in await self._all_position_rows():
+            by_symbol.setdefault(row.symbol, []).append(row)
+        checked: dict[str, PositionChecked] = {}
+        for symbol, rows in by_symbol.items():
+            with contextlib.suppress(Untranslatable):
+                checked[symbol] = translate.position_checked(
+                    rows, symbol, at_ms=self.now_ms(), asked_at_ms=asked_at_ms
+                )
+        return checked
+
     async def all_positions_flat(self) -> bool:
         """Return whether no symbol has a position."""
-        call = read_call("positionRisk", weight=5, version=2)
+        return not any(row.position_amt for row in await self._all_position_rows())
+
+    async def _all_position_rows(self) -> list[rest.PositionRow]:
+        call = read_call("positionRisk", weight=5, version=2, is_urgent=True)
         rows = await ask(self._transport, list[rest.PositionRow], call)
         if not rows:
             raise ExchangeUnavailable("the list of positions is empty, flat ones included")
-        return not any(row.position_amt for row in rows)
+        return rows
 
     async def fills(
         self, symbol: str, *, since_ms: int, after_trade_id: int | None
