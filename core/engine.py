@@ -571,9 +571,9 @@ class Desk:
         """Return when there is something to do; a timer that ran out becomes a fact itself."""
         self._release_orphans()
         wake, self._memory.wake_at_ms = self._memory.wake_at_ms, None
-        if not self._facts:
-            if not await self._is_news_before(wake) and self._memory.cycles:
-                self._facts.append(_Queued(TimePassed(at_ms=self._now()), None))
+        is_news = bool(self._facts) or await self._is_news_before(wake)
+        if not is_news and self._memory.cycles:
+            self._facts.append(_Queued(TimePassed(at_ms=self._now()), None))
         self._news.clear()
 
     async def _is_news_before(self, wake_at_ms: int | None) -> bool:

@@ -61,7 +61,7 @@ class Clock(Protocol):
 
 
 class OrderGateway(Protocol):
-    """What the engine asks of an exchange; Binance, the paper exchange and the simulator satisfy it.
+    """What we may ask an exchange; Binance, the paper exchange and the simulator satisfy it.
 
     Every method may raise, and each error calls for a different next step:
         RequestRefused: the exchange said no; `code` says why.
