@@ -65,7 +65,7 @@ class CycleSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The installation's choices, copied into each cycle so that a restart cannot change them midway."""
+    """The installation's choices, copied into each cycle: a restart cannot change them midway."""
 
     exit_slippage: Decimal = Decimal("0.0002")
     on_hedge_failed: OnHedgeFailed = OnHedgeFailed.HOLD
