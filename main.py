@@ -132,7 +132,12 @@ def create_app(
         health = Health(engine=engine, store=store, gateway=gateway, symbols=settings.symbols)
         app.state.services = Services(intake=intake, health=health)
         keeping_time = asyncio.create_task(health.keep_time())
-        _log.info("api started", exchange=settings.exchange.value, database=settings.shown_url)
+        _log.info(
+            "api started",
+            address=f"http://{settings.host}:{settings.port}",
+            exchange=settings.exchange.value,
+            database=settings.shown_url,
+        )
         try:
             yield
         finally:

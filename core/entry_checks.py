@@ -45,7 +45,6 @@ class EntryPicture:
     """What the exchange and the database say at one moment, read in parallel."""
 
     prices: BestPrices
-    is_hedge_mode: bool
     config: SymbolConfig  # leverage and margin type as they are now
     is_cross_margin: bool  # as it will be for the entry
     position: PositionChecked
@@ -62,6 +61,17 @@ class EntryPlan:
     quantity: Quantity
     grid: Grid  # as it would be laid if the entry cost best ask × 1.002
     warnings: tuple[str, ...]
+
+
+def require_hedge_mode(is_hedge_mode: bool) -> None:
+    """Raise AlertInvalid in one-way mode, where not even the position can be read as two sides."""
+    if not is_hedge_mode:
+        error = FieldError(
+            field="account",
+            value="one-way mode",
+            reason="the account must be in Hedge Mode; the monitor sets it while it is flat",
+        )
+        raise AlertInvalid([error])
 
 
 def plan_entry(
@@ -188,12 +198,6 @@ def _require_free(symbol: str, picture: EntryPicture) -> None:
 
 
 def _account_errors(picture: EntryPicture) -> Iterator[FieldError]:
-    if not picture.is_hedge_mode:
-        yield FieldError(
-            field="account",
-            value="one-way mode",
-            reason="the account must be in Hedge Mode; restart the monitor while it is flat",
-        )
     most = CONDITIONAL_ORDERS_LIMIT - CONDITIONAL_ORDERS_NEEDED
     if picture.conditional_orders > most:
         yield FieldError(

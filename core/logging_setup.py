@@ -24,7 +24,7 @@ _SECRET_NAMES: Final = re.compile(r"secret|password|token|signature|api_?key|aut
 # In addresses: what signs a request, and a database's password.
 _SECRET_PARTS: Final = re.compile(r"(signature=|[a-z]://[^:/@\s]+:)[^&@\s]+")
 _FRAMES_SHOWN: Final = 8
-_OWN_KEYS: Final = ("timestamp", "level", "event")
+_OWN_KEYS: Final = ("timestamp", "level", "event", "color_message")  # the last is uvicorn's
 
 
 def set_up_logging(
@@ -64,16 +64,19 @@ def set_up_logging(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("aiosqlite", "asyncio", "httpx", "sqlalchemy", "uvicorn.access"):
+    for chatty in ("aiosqlite", "asyncio", "httpx", "sqlalchemy", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def secret_texts(settings: BaseModel) -> list[str]:
-    """Return every secret of the settings, and the passwords inside of secret addresses."""
+    """Return every secret of the settings; of an address, its password."""
     values = [getattr(settings, name) for name in type(settings).model_fields]
     texts = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
     passwords = [urlsplit(text).password for text in texts if "://" in text]
-    return [*texts, *(unquote(password) for password in passwords if password)]
+    return [
+        *(text for text in texts if "://" not in text),
+        *(form for word in passwords if word for form in (word, unquote(word))),
+    ]
 
 
 class Redaction:

@@ -29,7 +29,7 @@ def shown_answer(answer: Answer) -> dict[str, Any]:
 def _entry(cycle: Cycle) -> dict[str, Any]:
     entry = cycle.entry_order
     assert entry is not None, "a cycle begins with its entry"
-    price = entry.average_price or (cycle.long.entry if cycle.long.quantity else None)
+    price = entry.average_price or cycle.long.entry or None
     return {
         "client_order_id": entry.client_order_id,
         "wanted_quantity": _text(entry.quantity),

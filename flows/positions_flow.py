@@ -18,6 +18,7 @@ from core.domain.cycle import (
     Cycle,
     EndedBy,
     Fact,
+    FillsRead,
     Kind,
     OperatorAction,
 )
@@ -30,10 +31,12 @@ from core.entry_checks import (
     EntryPlan,
     begun_cycle,
     plan_entry,
+    require_hedge_mode,
 )
 from core.errors import (
     AlertInvalid,
     CommitUnclear,
+    ExchangeError,
     FieldError,
     OutcomeUnknown,
     RequestRefused,
@@ -155,12 +158,12 @@ async def open_long_position(entries: Entries, ordered: EntryOrdered) -> Opened:
 
 @task
 async def read_picture(entries: Entries, ordered: EntryOrdered) -> EntryPicture:
-    """Read in parallel what the checks look at."""
+    """Read in parallel what the checks look at (the account's mode first: it is mostly known)."""
     gateway, symbol = entries.gateway, ordered.settings.symbol
+    require_hedge_mode(await entries.is_hedge_mode())
     try:
         async with asyncio.TaskGroup() as reads:
             prices = reads.create_task(gateway.best_prices(symbol))
-            hedge_mode = reads.create_task(entries.is_hedge_mode())
             position = reads.create_task(gateway.positions(symbol))
             orders = reads.create_task(gateway.open_orders(symbol))
             conditional = reads.create_task(entries.conditional_orders())
@@ -172,7 +175,6 @@ async def read_picture(entries: Entries, ordered: EntryOrdered) -> EntryPicture:
     margin_type = entries.margin_type or config.result().margin_type
     return EntryPicture(
         prices=prices.result(),
-        is_hedge_mode=hedge_mode.result(),
         config=config.result(),
         is_cross_margin=margin_type == CROSSED,
         position=position.result(),
@@ -237,7 +239,22 @@ async def send_entry(entries: Entries, cycle: Cycle) -> Cycle:
     entry = cycle.entry_order
     assert entry is not None, "a cycle begins with its entry"
     fact = await carry_out(entries.gateway, entries.clock, cycle.symbol, entry)
-    return await _recorded(entries, cycle, fact)
+    cycle = await _recorded(entries, cycle, fact)
+    return cycle if cycle.ledger.is_priced else await _priced(entries, cycle)
+
+
+async def _priced(entries: Entries, cycle: Cycle) -> Cycle:
+    """Return the cycle with its fills read: an order's answer tells how much, not at what price."""
+    try:
+        fills = await entries.gateway.fills(
+            cycle.symbol, since_ms=cycle.accepted_at_ms, after_trade_id=None
+        )
+    except ExchangeError as error:
+        _log.info("fills not read", cycle=cycle.key, error=str(error))
+        return cycle  # the monitor asks, too
+    if not fills:
+        return cycle
+    return await _recorded(entries, cycle, FillsRead(at_ms=entries.clock.now_ms(), fills=fills))
 
 
 async def _recorded(entries: Entries, cycle: Cycle, fact: Fact) -> Cycle:

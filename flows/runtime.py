@@ -7,16 +7,25 @@ listens.
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
+from pathlib import Path
+from types import FunctionType
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 from uuid import uuid4
 
-# Read by Prefect when it is imported: it must not look for updates or count its users.
+# Read by Prefect when it is imported. It must not count its users; its folder, of which it makes
+# the last part only, is not to be in anybody's home.
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault(
+    "PREFECT_HOME", str(Path(__file__).resolve().parent.parent / "data" / "prefect")
+)
+with contextlib.suppress(OSError):  # it does without a folder, and says so
+    Path(os.environ["PREFECT_HOME"]).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 from prefect.cache_policies import NO_CACHE
 from prefect.flows import Flow
@@ -64,7 +73,8 @@ class InlineFlow(Flow[P, Coroutine[Any, Any, R]], Generic[P, R]):
 
     def __init__(self, fn: Async[P, R], tags_of: Callable[P, tuple[str, ...]]) -> None:
         # Our arguments are values of the domain; checking them is the type checker's work.
-        super().__init__(fn, name=fn.__name__, validate_parameters=False, retries=0)
+        super().__init__(_bare(fn), name=fn.__name__, validate_parameters=False, retries=0)
+        self.fn = fn
         self._tags_of = tags_of
 
     def __call__(  # type: ignore[override]  # Prefect's overloads also return states
@@ -147,6 +157,15 @@ def flow(tags_of: Callable[P, tuple[str, ...]]) -> Callable[[Async[P, R]], Inlin
 def task(fn: Async[P, R]) -> InlineTask[P, R]:
     """Make a coroutine function a task."""
     return InlineTask(fn)
+
+
+def _bare(fn: Async[P, R]) -> Async[P, R]:
+    """Return a copy without annotations, from which Prefect would build a schema and fail."""
+    assert isinstance(fn, FunctionType)
+    bare = FunctionType(fn.__code__, fn.__globals__, fn.__name__, fn.__defaults__, fn.__closure__)
+    bare.__kwdefaults__ = fn.__kwdefaults__
+    bare.__qualname__, bare.__module__, bare.__doc__ = fn.__qualname__, fn.__module__, fn.__doc__
+    return bare
 
 
 class _FlowRun:
