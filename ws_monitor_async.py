@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 
 import structlog
@@ -63,6 +63,7 @@ REFRESH_RULES_EVERY_S = 24 * 3600.0
 SHOW_PRICE_EVERY_S = 2.0
 STREAM_MAY_LAG_S = 5.0  # behind a check before it counts as broken
 SYNC_CLOCK_EVERY_S = 1800.0
+WIND_DOWN_S = 4.5  # a request's time-out and a little
 _LEASE_RETRY_S = 2.0
 _OPERATOR_WAITS_S = 10.0
 _RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -160,6 +161,11 @@ class Monitor:
         finally:
             await self._market.close()
             await self._account.close()
+
+    async def wind_down(self) -> None:
+        """Decide nothing new, and record the answers to what is under way."""
+        desks = tuple(self._desks.values())
+        await asyncio.gather(*(desk.wind_down(WIND_DOWN_S) for desk in desks))
 
     # --- Start ---
 
@@ -489,22 +495,23 @@ async def main(arguments: Sequence[str]) -> int:
     monitor = Monitor(symbols=symbols, gateway=gateway, store=store, settings=settings, owner=owner)
     log.info("monitor starts", symbols=",".join(symbols), exchange=settings.exchange)
     try:
-        return await _until_stopped(monitor.run())
+        return await _until_stopped(monitor)
     finally:
         await gateway.close()
         await store.close()
 
 
-async def _until_stopped(work: Coroutine[object, object, None]) -> int:
+async def _until_stopped(monitor: Monitor) -> int:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
-    running = asyncio.create_task(work, name="monitor")
+    running = asyncio.create_task(monitor.run(), name="monitor")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if not running.done():
         log.info("monitor stops")
+        await monitor.wind_down()
         running.cancel()
     await asyncio.wait({running})
     if running.cancelled():

@@ -215,6 +215,7 @@ class Desk:
         self._is_stepping = False
         self._batch_owner: int | None = None
         self._failure: TradeboxError | None = None
+        self._may_request = True
 
     # --- From outside ---
 
@@ -277,6 +278,18 @@ class Desk:
         self._failure = error
         self._news.set()
 
+    async def wind_down(self, seconds: float) -> None:
+        """Decide nothing new, and give what is under way some time to be answered and recorded."""
+        self._may_request = False
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not self.is_idle and asyncio.get_running_loop().time() < deadline:
+            pending = tuple(self._tasks)
+            if not pending:
+                await asyncio.sleep(0.01)
+                continue
+            left = deadline - asyncio.get_running_loop().time()
+            await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+
     async def stop(self) -> None:
         """Cancel what is under way; its outcome stays unresolved on the rows."""
         for task in tuple(self._tasks):
@@ -303,7 +316,7 @@ class Desk:
             self._keep_orphans(facts)
             return ()
         facts = self._with_price(cycle, facts)
-        preview = take_step(cycle, facts, now_ms=self._now())
+        preview = self._step(cycle, facts)
         is_shared = cycle.phase is Phase.ENTERING  # the API may have written to it
         if preview.changes_nothing and not is_shared:
             step = preview
@@ -390,6 +403,9 @@ class Desk:
             return facts
         return (PriceSeen(at_ms=self._now(), price=price), *facts)
 
+    def _step(self, cycle: Cycle, facts: tuple[Fact, ...]) -> Step:
+        return take_step(cycle, facts, now_ms=self._now(), may_request=self._may_request)
+
     async def _update(self, cycle_id: int, facts: tuple[Fact, ...]) -> Step:
         """Write one step, however long the database is away; facts are kept meanwhile.
 
@@ -400,7 +416,7 @@ class Desk:
         while True:
             try:
                 return await self._around.store.update(
-                    cycle_id, lambda c: take_step(c, facts, now_ms=self._now()), lease=self.lease
+                    cycle_id, lambda c: self._step(c, facts), lease=self.lease
                 )
             except (StoreUnavailable, CommitUnclear) as error:
                 pause = _STORE_RETRY_S[min(attempt, len(_STORE_RETRY_S) - 1)]
@@ -421,6 +437,8 @@ class Desk:
 
     def _ask_and_look_ahead(self) -> None:
         """Start every question that is due, and note when the next thing is."""
+        if not self._may_request:
+            return
         now = self._now()
         for cycle in tuple(self._memory.cycles.values()):
             if cycle.ended_at_ms is not None and now > cycle.ended_at_ms + KEEP_ENDED_MS:
