@@ -582,6 +582,15 @@ class TimePassed:
     at_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestsDecided:
+    """A turn ended here: what was due became requests with this timestamp. Our own doing, told as a
+    fact so that the journal alone gives the state again.
+    """
+
+    at_ms: int
+
+
 Fact = (
     OrderReported
     | OrderRefused
@@ -600,6 +609,7 @@ Fact = (
     | FundingPaid
     | OperatorAsked
     | TimePassed
+    | RequestsDecided
 )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from core.domain.cycle import Cycle, Fact, OrderState, TradePrice
+from core.domain.cycle import Cycle, Fact, OrderState, PriceSeen, RequestsDecided, TradePrice
 from core.domain.diff import Decision, decide
 from core.domain.strategy import apply, band
 
@@ -14,7 +14,7 @@ class Step:
 
     before: Cycle
     cycle: Cycle
-    facts: tuple[Fact, ...]  # those that counted; the journal's
+    facts: tuple[Fact, ...]  # the journal's: applied to `before` one by one they make `cycle`
     requests: tuple[OrderState, ...] = ()  # each with `request`, targets and timestamp set
     wake_at_ms: int | None = None  # when a command that had to wait is due
 
@@ -29,17 +29,21 @@ def take_step(
 ) -> Step:
     """Return the step that these facts make: applied in order, then compared with what is wanted.
 
-    A trade strictly inside the band, as it stands when its turn comes, only sets the last price;
-    it is not journalled. `may_request` is False where only facts may be recorded.
+    A trade strictly inside the band, as it stands when its turn comes, only sets the last price.
+    `may_request` is False where only facts may be recorded.
     """
-    before, counted = cycle, []
+    before = cycle
+    counted: list[Fact] = []
     for fact in facts:
         if isinstance(fact, TradePrice) and is_inside_band(cycle, fact):
-            cycle = replace(cycle, last_price=fact.price)
-            continue
+            fact = PriceSeen(at_ms=fact.at_ms, price=fact.price)
+            if counted and isinstance(counted[-1], PriceSeen):
+                counted.pop()  # of prices that change nothing, the last one counts
         cycle = apply(cycle, fact)
         counted.append(fact)
     decision = decide(cycle, now_ms) if may_request else Decision(cycle=cycle)
+    if decision.cycle is not cycle:
+        counted.append(RequestsDecided(at_ms=now_ms))
     return Step(
         before=before,
         cycle=decision.cycle,

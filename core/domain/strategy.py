@@ -46,11 +46,13 @@ from core.domain.cycle import (
     PositionChecked,
     PriceSeen,
     RequestNotSent,
+    RequestsDecided,
     Role,
     RulesRead,
     TimePassed,
     TradePrice,
 )
+from core.domain.diff import decide
 from core.domain.levels import waiting_levels
 from core.domain.order_news import (
     foreign_order_of,
@@ -84,6 +86,8 @@ _SAME_ENTRY = Decimal("1e-12")
 
 def apply(cycle: Cycle, fact: Fact) -> Cycle:
     """Return the cycle after one fact. Pure; repeated or late order news changes nothing."""
+    if isinstance(fact, RequestsDecided):
+        return decide(cycle, fact.at_ms).cycle  # nothing was learnt
     if not cycle.is_open:
         return _after_the_end(cycle, fact)
     return _consequences(cycle, _learn(cycle, fact), fact.at_ms)
@@ -130,7 +134,7 @@ def _learn(cycle: Cycle, fact: Fact) -> Cycle:  # noqa: C901 - one flat table of
             return _funding_paid(cycle, fact)
         case OperatorAsked():
             return _operator_asked(cycle, fact)
-        case TimePassed():
+        case TimePassed() | RequestsDecided():
             return cycle
         case _:
             assert_never(fact)
