@@ -394,6 +394,9 @@ class Desk:
                 self._orphans.append((self._now(), fact))
                 self._around.on_unknown_cycle(self.symbol, fact.client_order_id)
 
+    def _step(self, cycle: Cycle, facts: tuple[Fact, ...]) -> Step:
+        return take_step(cycle, self._with_price(cycle, facts), now_ms=self._now())
+
     def _with_price(self, cycle: Cycle, facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
         """Put the last trade before news that may call for an order (rule 2 asks for it)."""
         price = self._around.last_price(self.symbol)
