@@ -315,7 +315,6 @@ class Desk:
         if cycle is None:
             self._keep_orphans(facts)
             return ()
-        facts = self._with_price(cycle, facts)
         preview = self._step(cycle, facts)
         is_shared = cycle.phase is Phase.ENTERING  # the API may have written to it
         if preview.changes_nothing and not is_shared:
@@ -394,9 +393,6 @@ class Desk:
                 self._orphans.append((self._now(), fact))
                 self._around.on_unknown_cycle(self.symbol, fact.client_order_id)
 
-    def _step(self, cycle: Cycle, facts: tuple[Fact, ...]) -> Step:
-        return take_step(cycle, self._with_price(cycle, facts), now_ms=self._now())
-
     def _with_price(self, cycle: Cycle, facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
         """Put the last trade before news that may call for an order (rule 2 asks for it)."""
         price = self._around.last_price(self.symbol)
@@ -407,7 +403,12 @@ class Desk:
         return (PriceSeen(at_ms=self._now(), price=price), *facts)
 
     def _step(self, cycle: Cycle, facts: tuple[Fact, ...]) -> Step:
-        return take_step(cycle, facts, now_ms=self._now(), may_request=self._may_request)
+        return take_step(
+            cycle,
+            self._with_price(cycle, facts),
+            now_ms=self._now(),
+            may_request=self._may_request,
+        )
 
     async def _update(self, cycle_id: int, facts: tuple[Fact, ...]) -> Step:
         """Write one step, however long the database is away; facts are kept meanwhile.
@@ -591,10 +592,12 @@ class Desk:
     async def _wait_for_news(self) -> None:
         """Return when there is something to do; a timer that ran out becomes a fact itself."""
         self._release_orphans()
-        wake, self._memory.wake_at_ms = self._memory.wake_at_ms, None
-        is_news = bool(self._facts) or await self._is_news_before(wake)
-        if not is_news and self._memory.cycles:
-            self._facts.append(_Queued(TimePassed(at_ms=self._now()), None))
+        # News leave the timer as it is: they may be of nothing that looks at the time again.
+        is_news = bool(self._facts) or await self._is_news_before(self._memory.wake_at_ms)
+        if not is_news:
+            self._memory.wake_at_ms = None
+            if self._memory.cycles:
+                self._facts.append(_Queued(TimePassed(at_ms=self._now()), None))
         self._news.clear()
 
     async def _is_news_before(self, wake_at_ms: int | None) -> bool:
