@@ -244,7 +244,9 @@ def _entry_price_errors(
     highest = prices.ask * ASK_MARGIN
     value = to_wire(settings.entry_price)
     if settings.entry_price > highest:
-        reason = f"above the market: at most best ask {to_wire(prices.ask)} × 1.002 = {highest:f}"
+        reason = (
+            f"above the market: at most best ask {to_wire(prices.ask)} × 1.002 = {_plain(highest)}"
+        )
         yield FieldError(field="open.entry_price", value=value, reason=reason)
     first, what = grid.hedge_trigger, "the hedge's trigger"
     if grid.levels:
@@ -264,7 +266,7 @@ def _cap_errors(settings: CycleSettings, rules: SymbolRules, grid: Grid) -> Iter
     hedge = (grid.hedge_trigger or ZERO) * (grid.hedge_quantity or ZERO)
     if grid.total_notional + hedge > cap:
         reason = (
-            f"LONG {to_wire(grid.total_notional)} + hedge {to_wire(hedge)} {rules.quote_asset} is "
+            f"LONG {_plain(grid.total_notional)} + hedge {_plain(hedge)} {rules.quote_asset} is "
             f"more than the {to_wire(cap)} that {rules.symbol} allows at this leverage"
         )
         yield FieldError(field="open.leverage", value=value, reason=reason)
@@ -292,3 +294,8 @@ def _crowded(settings: CycleSettings, rules: SymbolRules, picture: EntryPicture)
             f"all open cycles together may use {to_wire(together)} {rules.quote_asset}, the wallet "
             f"holds {to_wire(picture.balance.wallet)}"
         )
+
+
+def _plain(value: Decimal) -> str:
+    """Return a calculated number without the zeros that calculating left at its end."""
+    return to_wire(value.normalize())

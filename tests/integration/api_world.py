@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
+from pydantic import SecretStr
 
 from config import Settings
 from core.clients.db_async import make_engine
@@ -110,7 +111,7 @@ async def running_api(
     now_ms = clock.now_ms()
     world.trade(SYMBOL, PRICE, Decimal(1000), time_ms=now_ms, now_ms=now_ms)
     gateway = GatedGateway(world, clock)
-    settings = Settings(db_connection_str=database_url, **values)
+    settings = Settings(db_connection_str=SecretStr(database_url), **values)
     store = SqlCycleStore(make_engine(settings.async_url))
     app = create_app(settings, connect=lambda _: gateway, answer_within_s=answer_within_s)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from core.clients.sql_store import SqlCycleStore
-from core.domain.cycle import OperatorAction, Phase, Request
+from core.domain.cycle import CloseReason, OperatorAction, Phase, Request
 from core.domain.webhook import WebhookStatus
 from core.errors import CommitUnclear, StoreUnavailable
 from paper.world import World
@@ -259,7 +259,8 @@ async def test_an_entry_refused_for_good_ends_its_cycle(api: Api) -> None:
     assert await api.store.open_cycle(SYMBOL) is None
     cycle = await api.store.cycle_of_webhook(answer.json()["webhook_id"])
     assert cycle is not None
-    assert (cycle.phase, cycle.close_reason) == ("ended", "entry_failed")
+    assert cycle.phase is Phase.ENDED
+    assert cycle.close_reason is CloseReason.ENTRY_FAILED
 
 
 async def test_an_entry_refused_for_the_moment_is_left_to_the_monitor(api: Api) -> None:
@@ -270,7 +271,8 @@ async def test_an_entry_refused_for_the_moment_is_left_to_the_monitor(api: Api) 
     assert cycle is not None
     entry = cycle.entry_order
     assert entry is not None
-    assert (cycle.phase, entry.request, entry.executed) == ("entering", Request.NONE, 0)
+    assert cycle.phase is Phase.ENTERING
+    assert (entry.request, entry.executed) == (Request.NONE, Decimal(0))
     assert len(api.entries()) == 1
 
 
