@@ -17,7 +17,7 @@ export PREFECT_HOME ?= $(CURDIR)/data/prefect
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
-run: $(VENV) ## start paper exchange, API and monitor; takes FEED= SYMBOL= FROM= TO= SPEED= PORT=
+run: $(VENV) ## start paper exchange, API and monitor; takes FEED= SYMBOL= FROM= TO= SPEED= PORT= PAPER_PORT=
 	@exec $(PY) run.py
 
 check: lint ## formatting, lint, types, import rules, unit tests with full coverage of the core

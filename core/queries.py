@@ -198,6 +198,11 @@ def fills_of(cycle_ids: Sequence[int]) -> Rows:
     return select(FILL).where(FILL.c.cycle_id.in_(cycle_ids)).order_by(FILL.c.id)
 
 
+def any_fill() -> Rows:
+    """Select one execution, whichever it is."""
+    return select(FILL.c.id).limit(1)
+
+
 def insert_fills() -> Insert:
     """Insert fills."""
     return insert(FILL)

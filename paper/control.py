@@ -95,7 +95,12 @@ def control_routes(exchange: Exchange) -> list[web.RouteDef]:
         "feed/pause": _feed_pause,
         "feed/step": _feed_step,
     }
-    gets: dict[str, _Handle] = {"ledger": _ledger, "state": _state, "faults": _faults}
+    gets: dict[str, _Handle] = {
+        "ledger": _ledger,
+        "state": _state,
+        "faults": _faults,
+        "feed": _feed,
+    }
     return [
         *(web.post(f"/paper/{name}", _guarded(exchange, post)) for name, post in posts.items()),
         *(web.get(f"/paper/{name}", _guarded(exchange, get)) for name, get in gets.items()),
@@ -243,6 +248,10 @@ async def _streams(exchange: Exchange, request: web.Request) -> Any:
 
 
 # --- feed and books ------------------------------------------------------------------------
+
+
+async def _feed(exchange: Exchange, _request: web.Request) -> Any:
+    return _player(exchange).report()
 
 
 async def _feed_start(exchange: Exchange, _request: web.Request) -> Any:

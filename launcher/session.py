@@ -1,0 +1,164 @@
+"""One run, from the first process to the last: start, be ready, send the alert, tell the story."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from core.clients.db_async import make_engine
+from core.clients.sql_store import SqlCycleStore
+from launcher.children import Children
+from launcher.errors import LaunchError
+from launcher.options import PaperPlan, Plan
+from launcher.screen import Screen
+from launcher.story import AWAY, Story, now_ms
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+READY_WITHIN_S: Final = 60.0
+TELL_WAITING_EVERY_S: Final = 30.0
+
+
+def child_environment(plan: Plan, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the processes: the caller's, and what the plan fixes."""
+    database = plan.settings.db_connection_str
+    assert database is not None, "the plan names it"
+    env = {
+        **environ,
+        "DB_CONNECTION_STR": database.get_secret_value(),
+        "SYMBOLS": ",".join(plan.symbols),
+        "PYTHONPATH": str(ROOT),
+        "PREFECT_HOME": environ.get("PREFECT_HOME") or str((plan.data / "prefect").absolute()),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    if plan.paper is not None:
+        env["PAPER_URL"] = plan.paper.url
+    return env
+
+
+def paper_arguments(paper: PaperPlan, symbols: tuple[str, ...]) -> list[str]:
+    """Return the command line of the paper exchange."""
+    arguments = ["-m", "paper", "--port", str(paper.port), "--feed", paper.feed]
+    arguments += ["--symbols", ",".join(symbols), "--speed", paper.speed]
+    arguments += ["--state", str(paper.state)]
+    if paper.is_replay:
+        arguments += ["--hold", "--from", paper.from_text, "--to", paper.to_text]
+    return arguments
+
+
+class Session:
+    """A run of all processes. `run` returns only by cancellation or by a LaunchError."""
+
+    def __init__(self, plan: Plan, screen: Screen, *, admin_password: str, shows: str) -> None:
+        """Prepare a run.
+
+        Args:
+            plan: what to start.
+            screen: where to tell of it.
+            admin_password: the panel's password, for the API alone.
+            shows: what to say of that password.
+        """
+        self._plan = plan
+        self._screen = screen
+        self._admin_password = admin_password
+        self._shows = shows
+        self._began_ms = now_ms()
+
+    async def run(self, children: Children) -> None:
+        """Start everything, send the alert, and tell the story for as long as it goes on."""
+        await self._start(children)
+        database = self._plan.settings.async_url
+        async with aiohttp.ClientSession() as http, _store(database) as store:
+            await self._until_ready(http)
+            self._introduce()
+            story = Story(self._plan, self._screen, http, store, began_ms=self._began_ms)
+            await story.begin()
+            await story.follow()
+
+    async def _start(self, children: Children) -> None:
+        plan, settings = self._plan, self._plan.settings
+        env = child_environment(plan, os.environ)
+        if plan.paper is not None:
+            keys = {
+                "PAPER_API_KEY": settings.paper_api_key.get_secret_value(),
+                "PAPER_API_SECRET": settings.paper_api_secret.get_secret_value(),
+                "TZ": "UTC",  # as in the other processes' lines
+            }
+            arguments = paper_arguments(plan.paper, plan.symbols)
+            await children.start("paper", arguments, env | keys, stops_last=True)
+            await self._until_paper_answers(plan.paper)
+        symbols = ",".join(plan.symbols)
+        monitor = [str(ROOT / "ws_monitor_async.py"), "--symbols", symbols]
+        await children.start("monitor", monitor, env)
+        api = {**env, "ADMIN_PASSWORD": self._admin_password}
+        await children.start("api", [str(ROOT / "main.py")], api)
+
+    async def _until_paper_answers(self, paper: PaperPlan) -> None:
+        async with aiohttp.ClientSession() as http:
+
+            async def answers() -> str | None:
+                try:
+                    async with http.get(f"{paper.url}/fapi/v1/ping") as response:
+                        return None if response.status == 200 else f"status {response.status}"
+                except AWAY as error:
+                    return str(error)
+
+            await self._until(answers, "the paper exchange")
+
+    async def _until_ready(self, http: aiohttp.ClientSession) -> None:
+        """Wait until the API is ready and every symbol is watched."""
+
+        async def lacks() -> str | None:
+            try:
+                async with http.get(f"{self._plan.api_url}/health/ready") as response:
+                    report = await response.json()
+            except AWAY as error:
+                return str(error)
+            unwatched = [name for name in self._plan.symbols if not report["watched"].get(name)]
+            if unwatched:
+                return f"not watched yet: {', '.join(unwatched)}"
+            return (
+                None
+                if report["ready"]
+                else f"database {report['database']}, exchange {report['exchange']}"
+            )
+
+        await self._until(lacks, "the API and the monitor")
+
+    async def _until(self, lacks: Callable[[], Awaitable[str | None]], who: str) -> None:
+        """Wait until nothing is lacking. Another exchange may be away: it is waited for."""
+        began = told = time.monotonic()
+        while (lacking := await lacks()) is not None:
+            now = time.monotonic()
+            if self._plan.paper is not None and now - began > READY_WITHIN_S:
+                raise LaunchError(f"not ready after {READY_WITHIN_S:.0f} s: {who}: {lacking}")
+            if now - told > TELL_WAITING_EVERY_S:
+                self._screen.say(f"still waiting for {who}: {lacking}")
+                told = now
+            await asyncio.sleep(0.1)
+
+    def _introduce(self) -> None:
+        plan = self._plan
+        took = (now_ms() - self._began_ms) / 1000
+        self._screen.say(f"ready after {took:.1f} s; watching {', '.join(plan.symbols)}")
+        self._screen.show(
+            [
+                f"alerts    POST {plan.api_url}/webhook",
+                f"panel     {plan.panel_url}  user {plan.settings.admin_user}, {self._shows}",
+                f"database  {plan.settings.shown_url}",
+            ]
+        )
+
+
+@asynccontextmanager
+async def _store(url: str) -> AsyncIterator[SqlCycleStore]:
+    store = SqlCycleStore(make_engine(url))
+    try:
+        yield store
+    finally:
+        await store.close()
