@@ -62,6 +62,10 @@ def order_reported(cycle: Cycle, fact: OrderReported) -> Cycle:
     order = _progressed(_request_answered(_accepted(known, fact), fact), fact)
     if fact.status.is_terminal or fact.answers is Request.CANCEL:
         order = _ended(order, fact, known.request)
+    if order.role is Role.LEVEL and fact.fill is not None and fact.fill not in cycle.fills:
+        # It is a trade, too, and may be told before the market stream tells how far it has fallen:
+        # the take-profit that now lies lower is not to be taken for passed.
+        cycle = replace(cycle, last_price=fact.fill.price)
     cycle = with_fills(cycle.with_order(order), () if fact.fill is None else (fact.fill,))
     if known.status is OrderStatus.INTENDED and order.role in (*CLOSING_ROLES, Role.LEVEL):
         cycle = replace(cycle, mark_price=None)  # it was read for this placing only
