@@ -161,7 +161,7 @@ class _Book:
             while leg.quantity < fill.quantity and self._pull(self.openings, fill.position_side):
                 pass
         elif self._number(fill) not in (0, self.current):
-            while leg.quantity and self._pull(self.closings, fill.position_side):
+            while self._pull(self.closings, fill.position_side, most=leg.quantity):
                 pass
         self._book(fill)
 
@@ -180,9 +180,14 @@ class _Book:
             is_priced=is_priced,
         )
 
-    def _pull(self, waiting: list[Fill], side: PositionSide) -> bool:
-        """Book the oldest waiting stand-in of a side; False: there is none."""
-        found = next((f for f in waiting if f.position_side is side), None)
+    def _pull(
+        self, waiting: list[Fill], side: PositionSide, *, most: Decimal | None = None
+    ) -> bool:
+        """Book the oldest waiting stand-in of a side, of `most` at most; False: there is none."""
+        found = next(
+            (f for f in waiting if f.position_side is side and (most is None or f.quantity <= most)),
+            None,
+        )
         if found is None:
             return False
         waiting.remove(found)
