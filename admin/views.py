@@ -3,8 +3,9 @@
 from typing import Any, ClassVar
 
 from sqladmin import ModelView
-from sqlalchemy import Select
+from sqlalchemy import Select, select
 from sqlalchemy.exc import DBAPIError, StatementError
+from sqlmodel import col
 from starlette.requests import Request
 
 from admin.formats import IN_DETAILS, IN_LISTS
@@ -49,7 +50,6 @@ class WebHookView(ReadOnlyView, model=WebHook):
     """The alerts."""
 
     name, name_plural, icon = "Webhook", "Webhooks", "fa-solid fa-bell"
-    identity = "webhook"
     column_list = [
         "id",
         "received_at",
@@ -79,7 +79,6 @@ class CycleView(ReadOnlyView, model=Cycle):
     """The trading cycles."""
 
     name, name_plural, icon = "Cycle", "Cycles", "fa-solid fa-rotate"
-    identity = "cycle"
     column_list = [
         "id",
         "opened_at",
@@ -123,7 +122,6 @@ class PositionView(ReadOnlyView, model=BinancePosition):
     """Both sides of every cycle."""
 
     name, name_plural, icon = "Position", "Positions", "fa-solid fa-scale-balanced"
-    identity = "position"
     column_list = [
         "id",
         "cycle_id",
@@ -167,7 +165,6 @@ class OrderView(ReadOnlyView, model=Order):
     """The orders."""
 
     name, name_plural, icon = "Order", "Orders", "fa-solid fa-list-ol"
-    identity = "order"
     column_list = [
         "id",
         "created_at",
@@ -240,7 +237,6 @@ class FillView(ReadOnlyView, model=Fill):
     """The executions."""
 
     name, name_plural, icon = "Fill", "Fills", "fa-solid fa-receipt"
-    identity = "fill"
     column_list = [
         "id",
         "executed_at",
@@ -280,7 +276,6 @@ class SymbolView(ReadOnlyView, model=BinanceSymbol):
     """The exchange's rules."""
 
     name, name_plural, icon = "Symbol", "Symbols", "fa-solid fa-ruler"
-    identity = "symbol"
     column_list = [
         "symbol",
         "status",
@@ -318,12 +313,15 @@ class SymbolView(ReadOnlyView, model=BinanceSymbol):
     column_sortable_list = ["symbol", "status", "updated_at"]
     column_default_sort = ("symbol", False)
 
+    def details_query(self, request: Request) -> Select[Any]:
+        """Return the row by its name; SQLAdmin cannot tell that this key is text."""
+        return select(BinanceSymbol).where(col(BinanceSymbol.symbol) == request.path_params["pk"])
+
 
 class AlarmView(ReadOnlyView, model=Alarm):
     """What a person should look at."""
 
     name, name_plural, icon = "Alarm", "Alarms", "fa-solid fa-triangle-exclamation"
-    identity = "alarm"
     column_list = [
         "id",
         "raised_at",

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from config import Settings
@@ -59,6 +60,7 @@ class GatedGateway(SimulatedGateway):
 class Api:
     """One API, and what stands around it."""
 
+    app: FastAPI
     http: httpx.AsyncClient
     world: World
     gateway: GatedGateway
@@ -119,7 +121,9 @@ async def running_api(
     try:
         async with running, httpx.AsyncClient(transport=transport, base_url="http://api") as http:
             await running.enter_async_context(app.router.lifespan_context(app))
-            api = Api(http=http, world=world, gateway=gateway, store=store, running=running)
+            api = Api(
+                app=app, http=http, world=world, gateway=gateway, store=store, running=running
+            )
             await api.learn_rules()
             await api.watch()
             yield api
