@@ -1,0 +1,42 @@
+"""The shared world of the stories, and the programs' logs beside a failure."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.e2e.world import World, copy_of, running_world
+
+SHOWN = 6_000  # characters of each log
+
+# LAYERUSDT is listed by the exchange too, and watched by nobody.
+PRICES = {
+    "BTCUSDT": "60000",
+    "ETHUSDT": "3000",
+    "SOLUSDT": "150",
+    "XRPUSDT": "2",
+    "AVAXUSDT": "20",
+    "FILUSDT": "4",
+    "ALGOUSDT": "0.2",
+}
+
+
+@pytest.fixture(scope="session")
+def world(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Return the world that the stories share, each on a symbol of its own."""
+    folder = tmp_path_factory.mktemp("world")
+    with running_world(folder, copy_of(sqlite_template, folder), PRICES) as running:
+        yield running
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Put what the programs said during a failed test into its report."""
+    report = yield
+    funcargs: dict[str, Any] = getattr(item, "funcargs", {})
+    for world in (value for value in funcargs.values() if isinstance(value, World)):
+        if report.failed:
+            for program in world.programs:
+                report.sections.append((f"{program.name}'s log", program.text[-SHOWN:]))
+    return report

@@ -1,0 +1,92 @@
+"""Our three programs as processes: started, watched, stopped, and always gone at the end."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+PATIENCE_S = 30.0  # two busy cores; a condition that holds is seen at once
+_LOOK_EVERY_S = 0.03
+
+
+def until(
+    holds: Callable[[], bool], what: Callable[[], str], *, within_s: float = PATIENCE_S
+) -> None:
+    """Return when the condition holds; else fail with what there is instead."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_s:g} s: {what()}")
+        time.sleep(_LOOK_EVERY_S)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(slots=True)
+class Program:
+    """One program; its output goes to a file."""
+
+    name: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    _process: subprocess.Popen[bytes] | None = field(default=None)
+
+    def start(self) -> None:
+        """Start it; its readiness is the caller's condition."""
+        assert self._process is None, f"{self.name} runs already"
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, *self.arguments],
+                cwd=ROOT,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def require_alive(self) -> None:
+        """Fail if it ended by itself."""
+        assert self._process is not None, f"{self.name} was not started"
+        code = self._process.poll()
+        assert code is None, f"{self.name} ended with {code}"
+
+    def stop(self) -> None:
+        """Tell it to stop, as a person does; it must end by itself and without an error."""
+        assert self._process is not None
+        self._process.terminate()
+        code = self._process.wait(timeout=PATIENCE_S)
+        self._process = None
+        assert code == 0, f"{self.name} stopped with {code}"
+
+    def kill(self) -> None:
+        """End it in the middle of everything."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def wait_killed(self) -> None:
+        """Wait until it has killed itself."""
+        assert self._process is not None
+        code = self._process.wait(timeout=PATIENCE_S)
+        self._process = None
+        assert code == -signal.SIGKILL, f"{self.name} was to be killed, it ended with {code}"
+
+    @property
+    def text(self) -> str:
+        """Return everything that it has said, all its lives together."""
+        return self.log.read_text(encoding="utf-8") if self.log.exists() else ""

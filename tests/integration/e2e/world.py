@@ -1,0 +1,442 @@
+"""A paper exchange, the API and a monitor as real processes, and the two books to compare.
+
+`World` is the machinery, `Story` one symbol in it: a story sends alerts, moves prices, waits for
+what should rest, and at the end compares our database with the exchange's own ledger.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+from sqlalchemy import Engine
+from sqlmodel import Session, col, select
+
+from core.clients.db_sync import READ_ONLY, make_engine
+from core.domain.cycle import CLIENT_ID_PREFIX, OrderStatus, PositionSide, Request
+from core.models import Alarm, BinancePosition, Cycle, Fill, MonitorLease, Order, WebHook
+from tests.integration.e2e.programs import Program, free_port, until
+
+D = Decimal
+Resting = dict[str, tuple[Decimal, Decimal | None]]  # name → price or trigger, total or None
+_DYING = "tests/integration/e2e/dying.py"
+PLENTY = "10000000"  # of a trade: more than any order takes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the sender of an alert gets."""
+
+    status: int
+    body: dict[str, Any]
+
+
+class World:
+    """The three processes and their database."""
+
+    def __init__(
+        self, folder: Path, database_url: str, prices: Mapping[str, str], *, mortal: bool
+    ) -> None:
+        """Prepare; with `mortal`, API and monitor can be made to kill themselves at a request.
+
+        `prices`: the symbols that are watched, and where they stand at first.
+        """
+        self._prices = dict(prices)
+        self.engine: Engine = make_engine(database_url).execution_options(**{READ_ONLY: True})
+        paper_port, api_port = free_port(), free_port()
+        self.paper_url = f"http://127.0.0.1:{paper_port}"
+        self.api_url = f"http://127.0.0.1:{api_port}"
+        self._death = folder / "death.json"
+        empty = folder / "empty.env"
+        empty.touch()
+        environment = {
+            "EXCHANGE": "paper",
+            "PAPER_URL": self.paper_url,
+            "DB_CONNECTION_STR": database_url,
+            "PORT": str(api_port),
+            "SYMBOLS": ",".join(prices),
+            "TRADEBOX_ENV_FILE": str(empty),
+        }
+        wrapped = (_DYING, str(self._death)) if mortal else ()
+        paper = ("-m", "paper", "--feed", "manual", "--port", str(paper_port))
+        watch = ("ws_monitor_async.py", "--symbols", ",".join(prices))
+        self.paper = Program("paper", paper, environment, folder / "paper.log")
+        self.api = Program("api", (*wrapped, "main.py"), environment, folder / "api.log")
+        self.monitor = Program("monitor", (*wrapped, *watch), environment, folder / "monitor.log")
+        self.http = httpx.Client(timeout=20, trust_env=False)
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """Return all three, the exchange first."""
+        return self.paper, self.api, self.monitor
+
+    # --- life and death ---
+
+    def start(self) -> None:
+        """Start everything and return when the symbols are watched."""
+        for program in self.programs:
+            program.start()
+        until(lambda: "ready at" in self.paper.text, lambda: self.paper.text)
+        for symbol, price in self._prices.items():
+            # A symbol without a price is silent, and silence is taken for a dead stream.
+            self.control("trade", {"symbol": symbol, "price": price})
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Return when alerts would be taken for every symbol."""
+        until(self._is_ready, self._health)
+
+    def start_monitor(self) -> None:
+        """Start the monitor and return when it watches, a dead one's lease having run out."""
+        with Session(self.engine.execution_options(**{READ_ONLY: False})) as session:
+            # Fifteen seconds pass: nothing else happens in them that is of interest here.
+            for lease in session.exec(select(MonitorLease)):
+                lease.expires_at = datetime(2020, 1, 1, tzinfo=UTC)
+                lease.last_check_ok = False
+                session.add(lease)
+            session.commit()
+        self.monitor.start()
+        self.wait_ready()
+
+    def start_api(self) -> None:
+        """Start the API and return when it answers."""
+        self.api.start()
+        until(self._is_answering, self._health)
+
+    def kill_at(self, method: str, client_id: str, *, when: str) -> None:
+        """Order the death of whichever process next calls the gateway's `method` for this order.
+
+        `before`: its intent is committed, nothing was sent. `after`: the answer is there, and
+        nobody has written it down.
+        """
+        assert when in ("before", "after")
+        self._death.write_text(json.dumps({"call": method, "order": client_id, "when": when}))
+
+    def close(self) -> None:
+        """End everything."""
+        for program in self.programs:
+            program.kill()
+        self.http.close()
+        self.engine.dispose()
+
+    def _is_answering(self) -> bool:
+        self.api.require_alive()
+        try:
+            return self.http.get(f"{self.api_url}/health/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def _is_ready(self) -> bool:
+        self.paper.require_alive()
+        self.monitor.require_alive()
+        if not self._is_answering():
+            return False
+        watched = self.http.get(f"{self.api_url}/health/ready").json()["watched"]
+        return all(watched.values())
+
+    def _health(self) -> str:
+        try:
+            return self.http.get(f"{self.api_url}/health/ready").text
+        except httpx.TransportError as error:
+            return repr(error)
+
+    # --- the exchange's side ---
+
+    def control(self, path: str, body: object | None = None) -> Any:
+        """Use the paper exchange's control interface."""
+        url = f"{self.paper_url}/paper/{path}"
+        answer = self.http.get(url) if body is None else self.http.post(url, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def fault(self, action: str, **details: object) -> None:
+        """Order a fault of the exchange."""
+        self.control("faults", {"action": action, **details})
+
+    # --- our side ---
+
+    def send_alert(self, payload: Mapping[str, Any] | str) -> Answer:
+        """Send an alert the way TradingView does."""
+        text = payload if isinstance(payload, str) else json.dumps(payload)
+        answer = self.http.post(f"{self.api_url}/webhook", content=text)
+        return Answer(answer.status_code, answer.json())
+
+    def rows(self, model: type[Any], **equal: object) -> list[Any]:
+        """Return rows of a table, oldest first."""
+        wanted = [col(getattr(model, name)) == value for name, value in equal.items()]
+        with Session(self.engine, expire_on_commit=False) as session:
+            return list(session.exec(select(model).where(*wanted).order_by(col(model.id))))
+
+
+class Story:
+    """One symbol, from its first alert to the comparison of the books."""
+
+    def __init__(self, world: World, symbol: str) -> None:
+        self.world = world
+        self.symbol = symbol
+
+    # --- what happens ---
+
+    def trade(self, *prices: str, quantity: str = PLENTY) -> None:
+        """Let the market trade at these prices, one right after the other."""
+        trades = [{"symbol": self.symbol, "price": p, "quantity": quantity} for p in prices]
+        self.world.control("trade", trades)
+
+    def alert(self, **fields: Any) -> dict[str, Any]:
+        """Return an alert for this symbol with these settings; `open_` fields go under `open`."""
+        opening = {n.removeprefix("open_"): v for n, v in fields.items() if n.startswith("open_")}
+        settings = {n: v for n, v in fields.items() if not n.startswith("open_")}
+        return {
+            "name": "story",
+            "symbol": f"{self.symbol}.P",
+            "side": "buy",
+            "positionSide": "long",
+            "open": opening,
+            "settings": settings,
+        }
+
+    def enter(self, price: str, alert: Mapping[str, Any]) -> dict[str, Any]:
+        """Let the price be there, send the alert; it must be accepted. Return the answer."""
+        self.trade(price)
+        answer = self.world.send_alert(alert)
+        assert (answer.status, answer.body["status"]) == (200, "accepted"), answer
+        return answer.body
+
+    def by_hand(
+        self, side: str, position_side: str, quantity: str, *, price: str | None = None
+    ) -> str:
+        """Let a person trade in the exchange's own app, at market or at a price.
+
+        Return the order's client id.
+        """
+        what = {"side": side, "position_side": position_side, "quantity": quantity}
+        order = {"action": "order", "symbol": self.symbol, "price": price, **what}
+        name: str = self.world.control("outside", order)["clientOrderId"]
+        return name
+
+    # --- what is ---
+
+    @property
+    def cycle(self) -> Cycle:
+        """Return the symbol's newest cycle as the database has it."""
+        cycles: list[Cycle] = self.world.rows(Cycle, symbol=self.symbol)
+        assert cycles, f"{self.symbol} has no cycle"
+        return cycles[-1]
+
+    def orders(self) -> list[Order]:
+        """Return the rows of the newest cycle's orders."""
+        return self.world.rows(Order, cycle_id=self.cycle.id)
+
+    def position(self, side: PositionSide) -> BinancePosition:
+        """Return the row of one side of the newest cycle."""
+        found = self.world.rows(BinancePosition, cycle_id=self.cycle.id, position_side=side)
+        assert len(found) == 1
+        row: BinancePosition = found[0]
+        return row
+
+    def alarms(self) -> list[str]:
+        """Return the texts of the newest cycle's alarms."""
+        return [alarm.text for alarm in self.world.rows(Alarm, cycle_id=self.cycle.id)]
+
+    def on_exchange(self) -> Resting:
+        """Return what rests on the exchange, by name: `lv1`, `tp0`; a person's by its whole id."""
+        state = self.world.control("state")["snapshot"]["state"]
+        plain = {
+            _name(o["client_id"]): (D(o["price"]), D(o["quantity"]))
+            for o in state["orders"].values()
+            if o["symbol"] == self.symbol and o["status"] in ("NEW", "PARTIALLY_FILLED")
+        }
+        conditional = {
+            _name(o["client_id"]): (
+                D(o["trigger"]),
+                None if o["close_position"] else D(o["quantity"]),
+            )
+            for o in state["algos"].values()
+            if o["symbol"] == self.symbol and o["status"] == "NEW"
+        }
+        return plain | conditional
+
+    def in_database(self) -> Resting:
+        """Return what our rows say rests, requests under way shown as such."""
+        return {
+            _name(o.client_order_id)
+            + ("" if o.request is Request.NONE else f" ({o.request.value} under way)"): (
+                D(0) if o.price is None else o.price,
+                o.quantity,
+            )
+            for o in self.orders()
+            if o.status is OrderStatus.OPEN or o.request is not Request.NONE
+        }
+
+    def amendments(self, name: str) -> int:
+        """Return how often the exchange amended an order."""
+        state = self.world.control("state")["snapshot"]["state"]
+        mine = f"{CLIENT_ID_PREFIX}{self.cycle.key}-{name}-"
+        return sum(
+            o["amendments"] for o in state["orders"].values() if o["client_id"].startswith(mine)
+        )
+
+    # --- what is waited for ---
+
+    def until_resting(self, **wanted: tuple[str, str | None]) -> None:
+        """Wait until exactly this rests, by the exchange and by our rows."""
+        expected: Resting = {
+            name: (D(price), None if quantity is None else D(quantity))
+            for name, (price, quantity) in wanted.items()
+        }
+        until(
+            lambda: self.on_exchange() == expected == self.in_database(),
+            lambda: f"wanted {expected}\nexchange {self.on_exchange()}\nrows {self.in_database()}",
+        )
+
+    def until_flat(self) -> None:
+        """Wait until the exchange holds neither side of the symbol."""
+        until(lambda: not self._amounts(), lambda: f"held: {self._amounts()}")
+
+    def until_ended(self, reason: str, *, alarms: Sequence[str] = ()) -> Cycle:
+        """Wait for the end; then both books must be the same. Return the cycle's row.
+
+        `alarms`: a word of every alarm that belongs to the story, in order; no other may be there.
+        """
+        until(
+            lambda: self.cycle.ended_at is not None,
+            lambda: f"{self.cycle!r}\nexchange {self.on_exchange()}\nrows {self.in_database()}",
+        )
+        raised = self.alarms()
+        assert len(raised) == len(alarms), raised
+        for word, text in zip(alarms, raised, strict=True):
+            assert word in text, raised
+        cycle = self.cycle
+        assert cycle.close_reason == reason
+        self.compare_books()
+        return cycle
+
+    # --- the comparison ---
+
+    def compare_books(self) -> None:
+        """Prove that the ended cycle and the exchange's own ledger say the same, to the digit."""
+        ledger = self.world.control("ledger")  # the exchange proves that it adds up by itself
+        cycle = self.cycle
+        opened_ms = int(cycle.opened_at.timestamp() * 1000)
+        theirs = [
+            f
+            for f in ledger["fills"]
+            if f["symbol"] == self.symbol and f["time_ms"] >= opened_ms - 1000
+        ]
+        self._compare_fills(theirs)
+        self._compare_orders(ledger["orders"])
+        assert self.on_exchange() == {}
+        assert self._amounts() == {}
+        for side in PositionSide:
+            assert self.position(side).quantity == 0
+        assert cycle.realised == sum(D(f["realised"]) for f in theirs)
+        assert cycle.commissions == sum(D(f["commission"]) for f in theirs)
+        of_symbol = [
+            e
+            for e in ledger["entries"]
+            if e["symbol"] == self.symbol and e["time_ms"] >= opened_ms - 1000
+        ]
+        earned = sum(D(e["amount"]) * (1 if e["target"] == "wallet" else -1) for e in of_symbol)
+        assert cycle.net_pnl == earned
+
+    def _compare_fills(self, theirs: list[dict[str, Any]]) -> None:
+        ours: list[Fill] = self.world.rows(Fill, cycle_id=self.cycle.id)
+        assert {
+            f.trade_id: (
+                f.client_order_id,
+                f.side.value,
+                f.position_side.value,
+                f.price,
+                f.quantity,
+                f.commission,
+                f.is_maker,
+                f.is_adjustment,
+            )
+            for f in ours
+        } == {
+            f["trade_id"]: (
+                f["client_id"],
+                f["side"],
+                f["position_side"],
+                D(f["price"]),
+                D(f["quantity"]),
+                D(f["commission"]),
+                f["maker"],
+                False,
+            )
+            for f in theirs
+        }
+
+    def _compare_orders(self, reported: list[dict[str, Any]]) -> None:
+        """Every order that the exchange ever had is ours to the digit, and none twice."""
+        prefix = f"{CLIENT_ID_PREFIX}{self.cycle.key}-"
+        theirs = [o for o in reported if o["clientOrderId"].startswith(prefix)]
+        assert len({o["clientOrderId"] for o in theirs}) == len(theirs), "an order was doubled"
+        rows = self.orders()
+        assert all(o.status is OrderStatus.OVER and o.request is Request.NONE for o in rows), rows
+        ours = {o.client_order_id: o.executed for o in rows}
+        for order in theirs:
+            assert ours[order["clientOrderId"]] == D(order["executed"])
+        known = {o["clientOrderId"] for o in reported}
+        unseen = {name for name, executed in ours.items() if name not in known and executed}
+        assert not unseen, f"executed by our rows, unknown to the exchange: {unseen}"
+
+    def _amounts(self) -> dict[str, str]:
+        legs = self.world.control("ledger")["legs"]
+        return {
+            leg["positionSide"]: leg["amount"]
+            for leg in legs
+            if leg["symbol"] == self.symbol and D(leg["amount"])
+        }
+
+
+Standing = tuple[int, int, int]
+
+
+def standing(world: World) -> Standing:
+    """Return how many orders and fills the exchange has seen, and how many cycles there are."""
+    ledger = world.control("ledger")
+    state = world.control("state")["snapshot"]["state"]
+    orders = len(ledger["orders"]) + len(state["algos"])
+    return orders, len(ledger["fills"]), len(world.rows(Cycle))
+
+
+def last_webhook(world: World) -> WebHook:
+    """Return the newest alert's row."""
+    row: WebHook = world.rows(WebHook)[-1]
+    return row
+
+
+@contextmanager
+def running_world(
+    folder: Path, database_url: str, prices: Mapping[str, str], *, mortal: bool = False
+) -> Iterator[World]:
+    """Run a world; whatever happens in it, no process of it stays."""
+    world = World(folder, database_url, prices, mortal=mortal)
+    try:
+        try:
+            world.start()
+        except AssertionError as error:
+            logs = "\n".join(f"{p.name}:\n{p.text[-4000:]}" for p in world.programs)
+            raise AssertionError(f"{error}\n{logs}") from error
+        yield world
+    finally:
+        world.close()
+
+
+def copy_of(template: Path, folder: Path) -> str:
+    """Return the address of a fresh copy of a migrated SQLite file."""
+    path = folder / "tradebox.db"
+    shutil.copy(template, path)
+    return f"sqlite:///{path}"
+
+
+def _name(client_id: str) -> str:
+    """Return what an order is called in a story: `tb-<key>-lv1-1` is `lv1`."""
+    return client_id.split("-")[2] if client_id.startswith(CLIENT_ID_PREFIX) else client_id
