@@ -171,14 +171,11 @@ class OrderView(ReadOnlyView, model=Order):
         "symbol",
         "type",
         "order_number",
-        "side",
+        "status",
+        "ended_by",
         "price",
         "quantity",
         "executed",
-        "average_price",
-        "status",
-        "ended_by",
-        "request",
         "reason",
     ]
     column_labels = {

@@ -21,8 +21,8 @@ from structlog.typing import EventDict, ExcInfo, Processor
 HIDDEN: Final = "***"
 _SHORTEST_SECRET: Final = 4  # anything shorter would be found inside ordinary words
 _SECRET_NAMES: Final = re.compile(r"secret|password|token|signature|api_?key|authorization|cookie")
-# In addresses: what signs a request, and a database's password.
-_SECRET_PARTS: Final = re.compile(r"(signature=|[a-z]://[^:/@\s]+:)[^&@\s]+")
+# In addresses: what signs a request, and the password before the host.
+_SECRET_PARTS: Final = re.compile(r"(?<=signature=)[^&\s]+|(?<=:)[^:/@\s]+(?=@)")
 _FRAMES_SHOWN: Final = 8
 _OWN_KEYS: Final = ("timestamp", "level", "event", "color_message")  # the last is uvicorn's
 
@@ -64,7 +64,7 @@ def set_up_logging(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("aiosqlite", "asyncio", "httpx", "sqlalchemy", "uvicorn"):
+    for chatty in ("aiosqlite", "alembic", "asyncio", "httpx", "sqlalchemy", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
@@ -99,7 +99,7 @@ class Redaction:
 
     def hide(self, text: str) -> str:
         """Return the text without secrets."""
-        text = _SECRET_PARTS.sub(rf"\1{HIDDEN}", text)
+        text = _SECRET_PARTS.sub(HIDDEN, text)
         return self._known.sub(HIDDEN, text) if self._known else text
 
 

@@ -84,6 +84,11 @@ def test_a_secret_in_the_phrase_or_in_an_exception_is_hidden(lines: io.StringIO)
     assert len(lines.getvalue().splitlines()) == 2
 
 
+def test_an_address_without_a_password_is_shown_whole(lines: io.StringIO) -> None:
+    structlog.get_logger("x").info("event", address="http://127.0.0.1:8009/x?a=1")
+    assert lines.getvalue().rstrip().endswith('address="http://127.0.0.1:8009/x?a=1"')
+
+
 def test_words_that_are_too_short_to_be_secrets_stay(lines: io.StringIO) -> None:
     structlog.get_logger("x").info("event", text="abc")
     assert "text=abc" in lines.getvalue()
