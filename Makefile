@@ -12,13 +12,17 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_HOME ?= $(CURDIR)/data/prefect
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint format browser install lock hooks migrate-apply migrate-create clean
+.PHONY: help run operate test check lint format browser install lock hooks migrate-apply migrate-create clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV) ## start paper exchange, API and monitor; takes FEED= SYMBOL= FROM= TO= SPEED= PORT= PAPER_PORT=
 	@exec $(PY) run.py
+
+ARGS ?= status
+operate: $(VENV) ## look at what is open, or act on it: make operate ARGS="close BTCUSDT"
+	@$(PY) operate.py $(ARGS)
 
 check: lint ## formatting, lint, types, import rules, unit tests with full coverage of the core
 	$(PY) -m pytest tests/unit --cov=core.domain --cov=core.grid --cov=core.money \

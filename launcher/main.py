@@ -62,7 +62,8 @@ def main(arguments: Sequence[str]) -> int:
             password, shown = operator_password(plan)
             return asyncio.run(_serve(plan, stop, password, shown))
     except ConfigInvalid as error:
-        sys.stderr.write(f"{error}\n")
+        only = error.errors[0] if len(error.errors) == 1 else None
+        sys.stderr.write(f"{error}\n" if only is None else f"tradebox: {only}\n")
         return EXIT_USAGE
     except LaunchError as error:
         sys.stderr.write(f"tradebox: {error}\n")

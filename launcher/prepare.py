@@ -25,15 +25,15 @@ PASSWORD_FILE: Final = "operator-password"
 
 @contextlib.contextmanager
 def prepared(plan: Plan) -> Iterator[None]:
-    """Take folder, ports and database; raise LaunchError where one cannot be had."""
+    """Take ports, folder and database; raise LaunchError where one cannot be had."""
+    for name, host, port in _listeners(plan):
+        _require_free(name, host, port)
     folder = plan.data if plan.paper is None else plan.paper.state.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LaunchError(f"{folder} cannot be made: {error.strerror}") from error
     with _locked(folder, plan):
-        for name, host, port in _listeners(plan):
-            _require_free(name, host, port)
         _migrate(plan)
         yield
 

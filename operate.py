@@ -1,0 +1,190 @@
+"""The operator's command line: look at what is open, and ask the monitor to act on it.
+
+    python operate.py status
+    python operate.py close BTCUSDT
+
+A request is a row that the monitor finds, carries out and answers; nothing is traded from here.
+Exit codes: 0 done, 1 not done (yet), 2 a wrong word or a wrong setting.
+"""
+
+import argparse
+import asyncio
+import getpass
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from config import Settings, load_settings
+from core.clients.db_async import make_engine
+from core.clients.sql_store import SqlCycleStore
+from core.domain.cycle import Cycle, Leg, OperatorAction, OrderState
+from core.errors import ConfigInvalid, StoreError
+from core.narration import figure, net_pnl
+from core.schemas.webhook import parse_symbol
+
+EXIT_NOT_DONE: Final = 1
+EXIT_USAGE: Final = 2
+ANSWER_WITHIN_S: Final = 10.0
+LOOK_EVERY_S: Final = 0.1
+
+ACTIONS: Final = {
+    "close": (OperatorAction.CLOSE, "close both sides and end the cycle"),
+    "close-long": (OperatorAction.CLOSE_LONG, "close LONG; the cycle then closes the rest"),
+    "close-short": (OperatorAction.CLOSE_SHORT, "close SHORT; no hedge until allow-hedges"),
+    "pause": (OperatorAction.PAUSE, "place no new level or hedge; exits go on"),
+    "resume": (OperatorAction.RESUME, "end a pause"),
+    "hands-off": (OperatorAction.HANDS_OFF, "place, change, cancel and close nothing any more"),
+    "hands-on": (OperatorAction.HANDS_ON, "end hands-off"),
+    "allow-hedges": (OperatorAction.ALLOW_HEDGES, "hedge again after SHORT was closed by hand"),
+    "forget-missing": (
+        OperatorAction.FORGET_MISSING,
+        "take orders as over that the exchange does not show any more",
+    ),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out one command and return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load_settings()
+        if options.command == "status":
+            return asyncio.run(show_status(settings, options.symbol))
+        return asyncio.run(ask(settings, options.command, options.symbol, within_s=options.wait))
+    except ConfigInvalid as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    except StoreError as error:
+        first = str(error).splitlines()[0]
+        sys.stderr.write(f"operate: database {settings.shown_url}: {first}\n")
+        return EXIT_NOT_DONE
+    except KeyboardInterrupt:
+        return EXIT_NOT_DONE
+
+
+async def show_status(settings: Settings, symbol: str | None) -> int:
+    """Print the open cycles of one symbol, or of all that are watched."""
+    symbols = settings.symbols if symbol is None else (symbol,)
+    async with _store(settings) as store:
+        cycles = await store.load_open(symbols, ended_after_ms=_now_ms())
+        watched = {name: await store.is_watched(name) for name in symbols}
+    for name in symbols:
+        of_symbol = [cycle for cycle in cycles if cycle.symbol == name and cycle.is_open]
+        _say(f"{name}: {'watched' if watched[name] else 'NOT WATCHED'}")
+        for line in (line for cycle in of_symbol for line in described(cycle)):
+            _say(f"  {line}")
+        if not of_symbol:
+            _say("  no open cycle")
+    return 0
+
+
+async def ask(settings: Settings, command: str, symbol: str, *, within_s: float) -> int:
+    """Ask the monitor, wait for its answer and print it."""
+    action, _ = ACTIONS[command]
+    async with _store(settings) as store:
+        cycle = await store.open_cycle(symbol)
+        if cycle is None:
+            _say(f"{symbol} has no open cycle")
+            return EXIT_NOT_DONE
+        number = await store.ask_operator(
+            cycle.cycle_id,
+            action,
+            asked_by=f"{getpass.getuser()} at the shell",
+            asked_at_ms=_now_ms(),
+        )
+        if number is None:
+            _say(f"cycle {cycle.key} has just ended")
+            return EXIT_NOT_DONE
+        result = await _result(store, number, within_s=within_s)
+        if result is None:
+            state = "is being watched" if await store.is_watched(symbol) else "is NOT watched now"
+            _say(f"request {number} is stored and waits for the monitor; {symbol} {state}")
+            return EXIT_NOT_DONE
+    _say(f"{command} {symbol}, cycle {cycle.key}: {result}")
+    return 0
+
+
+def described(cycle: Cycle) -> list[str]:
+    """Return an open cycle as lines: what it holds, what it earned, what rests on the book."""
+    marks = [
+        text
+        for is_so, text in ((cycle.is_paused, "paused"), (cycle.is_hands_off, "hands off"))
+        if is_so
+    ]
+    reason = f" ({cycle.close_reason})" if cycle.close_reason is not None else ""
+    earned = f"so far {figure(net_pnl(cycle))} {cycle.rules.quote_asset}"
+    return [
+        f"cycle {cycle.key}: {', '.join([cycle.phase + reason, *marks])}",
+        f"LONG {_leg(cycle.long)}, SHORT {_leg(cycle.short)}, {earned}",
+        *(f"order {_order(order)}" for order in cycle.orders if not order.is_over),
+        *(f"ALARM {alarm.text}" for alarm in cycle.alarms),
+    ]
+
+
+def _leg(leg: Leg) -> str:
+    return f"{figure(leg.quantity)} at {figure(leg.entry)}" if leg.quantity else "0"
+
+
+def _order(order: OrderState) -> str:
+    quantity = "all" if order.quantity is None else figure(order.quantity)
+    price = "market" if order.price is None else figure(order.price)
+    number = f" {order.number}" if order.number else ""
+    done = f", {figure(order.executed)} filled" if order.executed else ""
+    return f"{order.role}{number}: {order.side} {quantity} at {price}{done} [{order.status}]"
+
+
+async def _result(store: SqlCycleStore, number: int, *, within_s: float) -> str | None:
+    give_up = time.monotonic() + within_s
+    while True:
+        result = await store.operator_result(number)
+        if result is not None or time.monotonic() >= give_up:
+            return result
+        await asyncio.sleep(LOOK_EVERY_S)  # the monitor is another process: only the row tells
+
+
+@asynccontextmanager
+async def _store(settings: Settings) -> AsyncIterator[SqlCycleStore]:
+    store = SqlCycleStore(make_engine(settings.async_url))
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python operate.py", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    status = commands.add_parser("status", help="show what is open")
+    status.add_argument("symbol", nargs="?", type=_symbol, default=None, metavar="SYMBOL")
+    for name, (_, text) in ACTIONS.items():
+        command = commands.add_parser(name, help=text)
+        command.add_argument("symbol", type=_symbol, metavar="SYMBOL")
+        command.add_argument(
+            "--wait",
+            type=float,
+            default=ANSWER_WITHIN_S,
+            metavar="SECONDS",
+            help="how long to wait for the monitor's answer (default: %(default)g)",
+        )
+    return parser
+
+
+def _symbol(text: str) -> str:
+    try:
+        return parse_symbol(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
