@@ -115,7 +115,7 @@ class Monitor:
             bands=self._bands,
             on_trade=self._traded,
             on_connect=self._check_now.set,
-            on_disconnect=lambda reason: self._stream_lost("market", reason),
+            on_disconnect=self._stream_lost,
             silence_seconds=settings.stream_timeout,
         )
         self._account = AccountStream(
@@ -124,7 +124,7 @@ class Monitor:
             clock=gateway,
             on_event=self._account_event,
             on_connect=self._check_now.set,
-            on_disconnect=lambda reason: self._stream_lost("account", reason),
+            on_disconnect=self._stream_lost,
             keep_key_seconds=settings.user_timeout,
         )
         self._around = Surroundings(
@@ -405,8 +405,7 @@ class Monitor:
 
     # --- News ---
 
-    def _stream_lost(self, name: str, reason: str) -> None:
-        log.warning("stream lost", stream=name, reason=reason)
+    def _stream_lost(self, reason: str) -> None:
         self._check_now.set()  # which records that nobody watches now
 
     def _traded(self, symbol: str, price: Decimal, time_ms: int) -> None:
