@@ -8,6 +8,8 @@ import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+# Far more than any moment needs; what turns this often without time passing never stops.
+MOST_TURNS_AT_ONE_MOMENT = 100_000
 START_MS = 1_790_000_000_000  # any moment will do; it is the same in every run
 
 T = TypeVar("T")
@@ -15,6 +17,10 @@ T = TypeVar("T")
 
 class NothingLeftError(RuntimeError):
     """Everything waits for something that nobody is going to do: a deadlock."""
+
+
+class NoTimePassesError(RuntimeError):
+    """Something is busy for ever at one moment."""
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -51,7 +57,8 @@ class VirtualClock:
 def run(main: Coroutine[Any, Any, T], *, start_ms: int = START_MS) -> T:
     """Run to the end in virtual time and return the result.
 
-    Tasks still running are cancelled then. Raises NothingLeftError on a deadlock.
+    Tasks still running are cancelled then. Raises NothingLeftError on a deadlock,
+    NoTimePassesError on a busy loop.
     """
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(start_ms)) as runner:
         return runner.run(main)
@@ -61,10 +68,15 @@ class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self, loop: VirtualLoop) -> None:
         super().__init__()
         self._loop = loop
+        self._turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise NothingLeftError("all tasks wait, and no timer is set")
+        self._turns += 1
         if timeout > 0:
             self._loop.jump(timeout)
+            self._turns = 0
+        if self._turns > MOST_TURNS_AT_ONE_MOMENT:
+            raise NoTimePassesError("a busy loop: time does not pass any more")
         return []

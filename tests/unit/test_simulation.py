@@ -13,7 +13,7 @@ from core.translate import AccountEvent, OrderNews
 from paper.world import World
 from simulation.faults import Fault, FaultKind
 from simulation.gateway import SimulatedGateway
-from simulation.loop import START_MS, NothingLeftError, VirtualClock, run
+from simulation.loop import START_MS, NothingLeftError, NoTimePassesError, VirtualClock, run
 from simulation.streams import SimulatedStreams, Weather
 
 BTC = "BTCUSDT"
@@ -59,6 +59,15 @@ def test_a_deadlock_is_an_error_and_not_a_wait() -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(NothingLeftError):
+        run(main())
+
+
+def test_a_busy_loop_is_an_error_and_not_a_hang() -> None:
+    async def main() -> None:
+        while True:
+            await asyncio.sleep(0)  # noqa: ASYNC110 - the busy loop that is looked for
+
+    with pytest.raises(NoTimePassesError):
         run(main())
 
 
