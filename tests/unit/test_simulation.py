@@ -64,8 +64,8 @@ def test_a_deadlock_is_an_error_and_not_a_wait() -> None:
 
 def test_a_busy_loop_is_an_error_and_not_a_hang() -> None:
     async def main() -> None:
-        while True:
-            await asyncio.sleep(0)  # noqa: ASYNC110 - the busy loop that is looked for
+        while True:  # noqa: ASYNC110 - the busy loop that is looked for
+            await asyncio.sleep(0)
 
     with pytest.raises(NoTimePassesError):
         run(main())
