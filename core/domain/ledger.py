@@ -185,7 +185,11 @@ class _Book:
     ) -> bool:
         """Book the oldest waiting stand-in of a side, of `most` at most; False: there is none."""
         found = next(
-            (f for f in waiting if f.position_side is side and (most is None or f.quantity <= most)),
+            (
+                f
+                for f in waiting
+                if f.position_side is side and (most is None or f.quantity <= most)
+            ),
             None,
         )
         if found is None:

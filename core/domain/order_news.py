@@ -28,7 +28,7 @@ from core.domain.cycle import (
 )
 from core.domain.ledger import HEDGE_ROLES, filled_by, fold, in_trade_order
 from core.domain.turns import fail_hedge, withdraw_levels
-from core.domain.wishes import CLOSING_ROLES, PROTECTING_ROLES, close_failures
+from core.domain.wishes import CLOSING_ROLES, close_failures
 from core.money import ZERO
 
 # The exchange refuses a request this long after its timestamp (receive window 5 s); the rest is
@@ -316,9 +316,7 @@ def _order_ended(cycle: Cycle, order: OrderState, fact: OrderReported) -> Cycle:
     if order.role is Role.LEVEL:
         cycle = cycle.with_alarm(f"withdrawn-{order.number}", f"withdrawn: {text}", at_ms)
         return withdraw_levels(cycle, (order.number,))
-    if order.role in PROTECTING_ROLES:
-        cycle = cycle.with_alarm(f"ended-{order.role}-{order.number}", text, at_ms)
-    return cycle
+    return cycle.with_alarm(f"ended-{order.role}-{order.number}", text, at_ms)
 
 
 def _hedge_ended(cycle: Cycle, order: OrderState, fact: OrderReported) -> Cycle:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -223,7 +224,7 @@ def test_what_never_happens(story: Story) -> None:
 @given(stories())
 def test_the_trailing_stop_never_falls_while_trailing_lasts(story: Story) -> None:
     stops = [step.cycle.trailing_stop for step in story.steps]
-    for before, after in zip(stops, stops[1:], strict=False):
+    for before, after in pairwise(stops):
         assert before is None or after is None or after >= before
 
 
@@ -232,9 +233,20 @@ def test_the_trailing_stop_never_falls_while_trailing_lasts(story: Story) -> Non
 def test_a_settled_cycle_asks_for_nothing_more(story: Story) -> None:
     story.settle(most=80)
     cycle = story.cycle
-    if cycle.is_hands_off or cycle.account_refused_at_ms or any(o.is_unresolved for o in cycle.orders):
+    if (
+        cycle.is_hands_off
+        or cycle.account_refused_at_ms
+        or any(o.is_unresolved for o in cycle.orders)
+    ):
         return
     assert commands(wanted(cycle), cycle.orders) == ()
+
+
+@QUICK
+@given(stories())
+def test_the_journal_alone_gives_the_cycle_again(story: Story) -> None:
+    facts = tuple(fact for step in story.steps for fact in step.facts)
+    assert apply_all(story.steps[0].before, facts) == story.cycle
 
 
 # --- The difference ---
@@ -468,9 +480,7 @@ def test_quantities_follow_from_totals_alone(fills: list[Fill]) -> None:
 def test_money_in_is_money_out(fills: list[Fill]) -> None:
     """Cash flow equals realised PNL less what is tied up; commissions stand apart."""
     cycle = apply_all(known_cycle(), tuple(reports_of(fills, with_fills=True)))
-    cash = sum(
-        ((f.price * f.quantity) * (1 if f.side is Side.SELL else -1) for f in fills), ZERO
-    )
+    cash = sum(((f.price * f.quantity) * (1 if f.side is Side.SELL else -1) for f in fills), ZERO)
     tied = cycle.long.quantity * cycle.long.entry - cycle.short.quantity * cycle.short.entry
     assert abs(cycle.ledger.realised - (cash + tied)) < dec("1e-15")
     hedges = sum((h.realised for h in cycle.ledger.hedges), ZERO)

@@ -91,6 +91,16 @@ class TestAPlacementWithoutAnswer:
             dec("0.002"),
         )
 
+    def test_a_fill_proves_it_also_after_it_was_given_up(self) -> None:
+        story = Story().fill("entry", "60000")
+        name = story.order("level 1").client_order_id
+        story.tell(
+            RequestNotSent(at_ms=T0, client_order_id=name, retry_at_ms=T0 + 9_000),
+            FillsRead(at_ms=T0, fills=(a_fill(7, name, "0.002", "59700", time_ms=T0 + 1),)),
+        )
+        assert story.order("level 1").status is OrderStatus.OPEN
+        assert story.cycle.long.quantity == dec("0.006")
+
     def test_found_after_it_was_given_up_it_is_taken_back(self) -> None:
         story = unanswered("level 1").operator(OperatorAction.PAUSE)
         missing(story, "level 1", asked_after_ms=8_000)

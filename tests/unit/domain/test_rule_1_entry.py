@@ -7,6 +7,7 @@ import pytest
 
 from core.domain.cycle import (
     CloseReason,
+    FillsRead,
     OperatorAction,
     Phase,
     ReportedStatus,
@@ -15,7 +16,7 @@ from core.domain.cycle import (
 )
 from core.domain.diff import decide
 from core.domain.settings import OnHedgeFailed
-from tests.builders import T0, Story, begun, btc_rules, dec
+from tests.builders import T0, Story, a_fill, begun, btc_rules, dec
 
 
 def not_sent(story: Story, retry_at_ms: int) -> Story:
@@ -58,6 +59,17 @@ def test_a_refused_entry_ends_the_cycle_at_once(code: int) -> None:
     cycle = Story().refuse("entry", code).cycle
     assert (cycle.phase, cycle.close_reason) == (Phase.ENDED, CloseReason.ENTRY_FAILED)
     assert cycle.ended_at_ms == T0
+
+
+def test_refused_while_a_person_holds_something_it_is_closed_first() -> None:
+    story = Story()
+    fill = a_fill(5, "web_1", "0.002", "60000", time_ms=T0 + 1)
+    story.tell(FillsRead(at_ms=T0 + 1, fills=(fill,))).refuse("entry", -2019).settle()
+    assert (story.cycle.phase, story.cycle.close_reason) == (
+        Phase.CLOSING,
+        CloseReason.ENTRY_FAILED,
+    )
+    assert "place close_long 0.002 @ MARKET" in story.asked
 
 
 def test_an_entry_that_found_no_counterparty_ends_after_two_flat_reads() -> None:

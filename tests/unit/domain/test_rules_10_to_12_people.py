@@ -117,6 +117,14 @@ def test_protection_cancelled_by_a_person_is_placed_again_and_reported(name: str
     assert any(key.startswith("cancelled-") for key in story.alarms)
 
 
+def test_a_persons_cancel_is_not_one_of_three_ends_by_the_exchange() -> None:
+    story = Story().entered()
+    for status in (ReportedStatus.EXPIRED, ReportedStatus.EXPIRED, ReportedStatus.CANCELED):
+        story.end("take_profit", status).settle()
+    story.end("take_profit", ReportedStatus.EXPIRED).settle()
+    assert not [key for key in story.alarms if key.startswith("ended-")]
+
+
 def test_an_order_that_ended_by_our_cancel_is_nobody_elses_doing() -> None:
     story = Story().entered().operator(OperatorAction.CLOSE).settle()
     assert story.alarms == ()

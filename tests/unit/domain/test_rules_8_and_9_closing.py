@@ -17,9 +17,11 @@ from core.domain.cycle import (
     Phase,
     PositionSide,
     ReportedStatus,
+    Role,
     Side,
     TradePrice,
 )
+from core.domain.wishes import close_failures
 from tests.builders import Story, a_fill, btc_rules, dec
 
 
@@ -121,6 +123,19 @@ class TestClosing:
             parts.append(story.open["close_long"])
             story.fill("close_long", "57900").settle()
         assert parts == ["0.020", "0.020", "0.006"]
+
+    def test_a_part_that_filled_is_no_failure(self) -> None:
+        story = Story(rules=btc_rules(market_max_quantity="0.003"), extramarg="0").entered()
+        story.operator(OperatorAction.CLOSE).settle().fill("close_long", "60000")
+        assert story.order("close_long").attempt == 2
+        assert close_failures(story.cycle, Role.CLOSE_LONG, 0) == 0
+
+    def test_a_market_order_on_its_way_is_not_cancelled_it_ends_by_itself(self) -> None:
+        story = Story().fill("entry", "60000", "0.002").settle().forget()
+        story.operator(OperatorAction.CLOSE)
+        assert story.asked == ["cancel take_profit"]
+        story.end("entry", ReportedStatus.EXPIRED).settle()
+        assert story.open == {"close_long": "0.002"}
 
     def test_the_first_reason_stands(self) -> None:
         story = closing().operator(OperatorAction.SIGNAL_CLOSE)
