@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import math
 import secrets
@@ -49,7 +50,7 @@ from core.logging_setup import secret_texts, set_up_logging
 from core.schemas.payload import read_body
 from flows.answers import shown_answer
 from flows.health import Health
-from flows.intake import ANSWER_WITHIN_S, AlertRefused, Intake
+from flows.intake import AlertRefused, Intake, TimeIsUp, two_seconds
 from flows.positions_flow import Entries
 
 BODY_LIMIT: Final = 64 * 1024  # bytes; an alert has one or two thousand
@@ -105,9 +106,9 @@ def create_app(
     settings: Settings,
     *,
     connect: Connect = connect,
-    answer_within_s: float = ANSWER_WITHIN_S,
+    time_is_up: TimeIsUp = two_seconds,
 ) -> FastAPI:
-    """Return the app; `connect` gives the exchange, `answer_within_s` is an alert's time."""
+    """Return the app; `connect` gives the exchange, `time_is_up` ends an alert's time."""
     engine = make_engine(settings.async_url)
 
     @contextlib.asynccontextmanager
@@ -127,7 +128,7 @@ def create_app(
             http_status_of=http_status_of,
             mg_mode_default=settings.mg_mode,
             flat_closes=settings.flat_action is FlatAction.CLOSE,
-            answer_within_s=answer_within_s,
+            time_is_up=time_is_up,
         )
         health = Health(engine=engine, store=store, gateway=gateway, symbols=settings.symbols)
         app.state.services = Services(intake=intake, health=health)
@@ -349,4 +350,6 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    gc.freeze()  # or the interpreter's end would search all that was imported for cycles: seconds
+    sys.exit(code)

@@ -9,7 +9,7 @@ back and nothing is sent for it any more (`AlertTimedOut`).
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NoReturn
@@ -42,6 +42,14 @@ HTTP_BUG: Final = 500  # recorded where an error of ours is raised on to the she
 _ASKED_BY: Final = "webhook {}"
 
 _log = structlog.get_logger(__name__)
+
+
+TimeIsUp = Callable[[], Coroutine[Any, Any, object]]
+
+
+async def two_seconds() -> None:
+    """Return when an alert that came at the call has to be answered."""
+    await asyncio.sleep(ANSWER_WITHIN_S)
 
 
 class AlertStatus(StrEnum):
@@ -95,7 +103,7 @@ class Intake:
         http_status_of: Callable[[TradeboxError | None], int],
         mg_mode_default: MultiplierMode | None,
         flat_closes: bool,
-        answer_within_s: float = ANSWER_WITHIN_S,
+        time_is_up: TimeIsUp = two_seconds,
     ) -> None:
         """Take alerts for `entries`.
 
@@ -104,14 +112,14 @@ class Intake:
             http_status_of: the status of the answer to an error (None: no error), to be recorded.
             mg_mode_default: the installation's choice for payloads that do not state `mg_mode`.
             flat_closes: FLAT_ACTION=close.
-            answer_within_s: how long an answer may take.
+            time_is_up: returns when an alert that came now has to be answered.
         """
         self._entries = entries
         self._store = entries.store
         self._http_status_of = http_status_of
         self._mg_mode_default = mg_mode_default
         self._flat_closes = flat_closes
-        self._answer_within_s = answer_within_s
+        self._time_is_up = time_is_up
         self._running: set[asyncio.Future[Any]] = set()
 
     async def take(self, body: Body) -> Answer:
@@ -124,8 +132,10 @@ class Intake:
         progress = _Progress()
         work = asyncio.get_running_loop().create_task(self._process(body, progress))
         self._keep(work)
-        done, _ = await asyncio.wait({work}, timeout=self._answer_within_s)
-        if done:
+        timer = asyncio.ensure_future(self._time_is_up())
+        await asyncio.wait({work, timer}, return_when=asyncio.FIRST_COMPLETED)
+        timer.cancel()
+        if work.done():
             return work.result()
         return await self._answer_late(work, progress)
 
@@ -144,7 +154,7 @@ class Intake:
     # --- The answer, when time is up ---
 
     async def _answer_late(self, work: asyncio.Task[Answer], progress: _Progress) -> Answer:
-        late = AlertTimedOut(f"nothing had begun after {self._answer_within_s:g} s; send it again")
+        late = AlertTimedOut(f"nothing had begun after {ANSWER_WITHIN_S:g} s; send it again")
         ordered, webhook_id = progress.ordered, progress.webhook_id
         if ordered is None or not ordered.is_beginning:
             # Between this look and the cancellation nothing runs: no intent can be committed.
@@ -164,6 +174,8 @@ class Intake:
                 await asyncio.wait({work})
         if work.done():
             return work.result()
+        if ordered.cycle is None:
+            ordered.cycle = await self._store.cycle_of_webhook(webhook_id)
         return self._accepted(progress, "the entry's intent is committed; its outcome follows")
 
     async def _abandon(self, webhook_id: int, late: AlertTimedOut) -> bool:

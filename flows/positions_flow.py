@@ -8,7 +8,7 @@ outcome, or refused for the moment, is the monitor's.
 import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -59,6 +59,12 @@ _KEY_EPOCH_S: Final = 1_577_836_800  # 2020: thirty bits of seconds last until 2
 _log = structlog.get_logger(__name__)
 
 
+def new_cycle_key(now_ms: int) -> str:
+    """Return a key that sorts by time: six characters of seconds, four of chance."""
+    number = (now_ms // 1000 - _KEY_EPOCH_S) % 2**30 << 20 | secrets.randbits(20)
+    return "".join(_KEY_ALPHABET[number >> shift & 31] for shift in range(45, -1, -5))
+
+
 @dataclass(slots=True, kw_only=True)
 class Entries:
     """What entries are made with and by; composed once per process."""
@@ -69,7 +75,7 @@ class Entries:
     policy: Policy
     margin_type: str | None  # None: left as it is
     lack_of_funds_warns: bool
-    new_key: Callable[[int], str] = field(default_factory=lambda: new_cycle_key)
+    new_key: Callable[[int], str] = new_cycle_key
     _hedge_mode_read_at_ms: int | None = None
     _conditional_orders: tuple[int, int] | None = None  # count, when it was read
 
@@ -286,12 +292,6 @@ def _require_not_refused(cycle: Cycle) -> None:
 def _fits(config: SymbolConfig, entries: Entries, settings: CycleSettings) -> bool:
     has_margin_type = entries.margin_type in (None, config.margin_type)
     return has_margin_type and config.leverage == settings.leverage
-
-
-def new_cycle_key(now_ms: int) -> str:
-    """Return a key that sorts by time: six characters of seconds, four of chance."""
-    number = (now_ms // 1000 - _KEY_EPOCH_S) % 2**30 << 20 | secrets.randbits(20)
-    return "".join(_KEY_ALPHABET[number >> shift & 31] for shift in range(45, -1, -5))
 
 
 def _close_tags(

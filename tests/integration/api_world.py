@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -42,10 +42,11 @@ class GatedGateway(SimulatedGateway):
         self.reads, self.orders = asyncio.Event(), asyncio.Event()
         self.reads.set()
         self.orders.set()
-        self.order_came = asyncio.Event()
+        self.order_came, self.read_came = asyncio.Event(), asyncio.Event()
 
     async def is_hedge_mode(self) -> bool:
         """Answer once reads are let through."""
+        self.read_came.set()
         await self.reads.wait()
         return await super().is_hedge_mode()
 
@@ -103,11 +104,20 @@ class Api:
         return self.sent("post", "order")
 
 
+async def never(gateway: GatedGateway) -> None:
+    """Give an alert all the time that it takes."""
+    await asyncio.Event().wait()
+
+
 @contextlib.asynccontextmanager
 async def running_api(
-    database_url: str, *, answer_within_s: float = 10.0, world: World | None = None, **values: Any
+    database_url: str,
+    *,
+    world: World | None = None,
+    time_is_up: Callable[[GatedGateway], Coroutine[Any, Any, object]] = never,
+    **values: Any,
 ) -> AsyncIterator[Api]:
-    """Yield an API with the symbol watched and its price known."""
+    """Yield an API whose symbol is watched and has a price; `time_is_up` ends an alert's time."""
     clock = WallClock()
     world = World(now_ms=clock.now_ms(), symbols=[SYMBOL]) if world is None else world
     now_ms = clock.now_ms()
@@ -115,7 +125,7 @@ async def running_api(
     gateway = GatedGateway(world, clock)
     settings = Settings(db_connection_str=SecretStr(database_url), **values)
     store = SqlCycleStore(make_engine(settings.async_url))
-    app = create_app(settings, connect=lambda _: gateway, answer_within_s=answer_within_s)
+    app = create_app(settings, connect=lambda _: gateway, time_is_up=lambda: time_is_up(gateway))
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     running = contextlib.AsyncExitStack()
     try:

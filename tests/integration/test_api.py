@@ -316,7 +316,7 @@ async def test_an_exchange_that_is_away_is_told_so(api: Api) -> None:
 async def test_after_the_time_is_up_nothing_is_sent_if_nothing_had_begun(
     migrated_url: str,
 ) -> None:
-    async with running_api(migrated_url, answer_within_s=0.2) as api:
+    async with running_api(migrated_url, time_is_up=lambda g: g.read_came.wait()) as api:
         api.gateway.reads.clear()
         answer = await api.send(body())
         assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
@@ -329,7 +329,7 @@ async def test_after_the_time_is_up_nothing_is_sent_if_nothing_had_begun(
 
 
 async def test_after_the_time_is_up_a_committed_entry_goes_on(migrated_url: str) -> None:
-    async with running_api(migrated_url, answer_within_s=0.3) as api:
+    async with running_api(migrated_url, time_is_up=lambda g: g.order_came.wait()) as api:
         api.gateway.orders.clear()
         answer = await api.send(body())
         assert (answer.status_code, answer.json()["status"]) == (200, "accepted")
@@ -348,20 +348,45 @@ async def test_an_entry_that_begins_while_time_runs_out_is_told_as_it_is(
     migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The intent's transaction is under way when the answer is due: the database decides."""
-    begin, may_commit = SqlCycleStore.begin_cycle, asyncio.Event()
+    begin, may_commit, came = SqlCycleStore.begin_cycle, asyncio.Event(), asyncio.Event()
 
     async def slowly(self: SqlCycleStore, *args: object, **kwargs: object) -> object:
+        came.set()
         await may_commit.wait()
         return await begin(self, *args, **kwargs)  # type: ignore[arg-type]  # handed on
 
     monkeypatch.setattr(SqlCycleStore, "begin_cycle", slowly)
-    async with running_api(migrated_sqlite_url, answer_within_s=0.3) as api:
+    async with running_api(migrated_sqlite_url, time_is_up=lambda _: came.wait()) as api:
         answer = await api.send(body())
         assert answer.status_code == 503
         may_commit.set()  # too late: the alert was taken back in the meantime
         await api.stop()
         assert api.entries() == []
         assert await api.store.open_cycle(SYMBOL) is None
+
+
+async def test_an_entry_whose_commit_comes_first_is_accepted(
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The intent is committed, and its transaction's end was not yet heard of here."""
+    begin, heard, committed = SqlCycleStore.begin_cycle, asyncio.Event(), asyncio.Event()
+
+    async def heard_late(self: SqlCycleStore, *args: object, **kwargs: object) -> object:
+        cycle = await begin(self, *args, **kwargs)  # type: ignore[arg-type]  # handed on
+        committed.set()
+        await heard.wait()
+        return cycle
+
+    monkeypatch.setattr(SqlCycleStore, "begin_cycle", heard_late)
+    async with running_api(migrated_url, time_is_up=lambda _: committed.wait()) as api:
+        answer = await api.send(body())
+        assert (answer.status_code, answer.json()["status"]) == (200, "accepted")
+        cycle = await api.store.open_cycle(SYMBOL)
+        assert cycle is not None
+        assert answer.json()["cycle"] == cycle.key
+        heard.set()
+        await api.stop()
+        assert len(api.entries()) == 1
 
 
 async def test_an_unclear_commit_is_read_again_and_nothing_is_sent(

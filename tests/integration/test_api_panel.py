@@ -1,0 +1,97 @@
+"""The panel without a browser, on both databases: every page answers, no address is our error."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.integration.api_world import Api, running_api
+from tests.unit.samples import body
+
+PASSWORD = "the-operators-password"
+LISTS = ["web-hook", "cycle", "binance-position", "order", "fill", "binance-symbol", "alarm"]
+
+
+@pytest.fixture
+async def api(migrated_url: str) -> AsyncIterator[Api]:
+    """Return an API with an open cycle, seen by the operator."""
+    async with running_api(migrated_url, admin_password=PASSWORD, host="localhost") as running:
+        await running.send(body())
+        await log_in(running)
+        yield running
+
+
+async def log_in(api: Api, *, user: str = "admin", password: str = PASSWORD) -> bool:
+    """Return whether the login let us in."""
+    form = {"username": user, "password": password}
+    answer = await api.http.post("/rust_admin/login", data=form)
+    return answer.status_code == 302
+
+
+async def test_every_page_answers(api: Api) -> None:
+    overview = await api.http.get("/rust_admin/")
+    assert "0.004 at 60000" in overview.text
+    for name in LISTS:
+        for query in ("", "?search=BTC", "?search=%00%25'", "?page=2&pageSize=50", "?sort=desc"):
+            answer = await api.http.get(f"/rust_admin/{name}/list{query}")
+            assert answer.status_code in (200, 302), (name, query)
+    for path in ("web-hook/details/1", "order/details/1", "binance-symbol/details/BTCUSDT"):
+        answer = await api.http.get(f"/rust_admin/{path}")
+        assert answer.status_code == 200
+        assert "0E-" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "order/details/abc",
+        "order/details/99999999999999999999999",
+        "order/details/-1",
+        "order/details/1;2",
+        "binance-symbol/details/a%00b",
+        "nothing/list",
+        "order/list?page=99999999999999999999",
+        "order/list?page=-1",
+        "order/list?pageSize=99999999999999999999",
+        "order/list?sortBy=nothing",
+        "order/export/csv",
+        "order/ajax/lookup?name=x&term=y",
+        "order/1/reason/download/",
+    ],
+)
+async def test_a_bad_address_is_no_error_of_ours(api: Api, path: str) -> None:
+    answer = await api.http.get(f"/rust_admin/{path}")
+    assert answer.status_code < 500
+
+
+async def test_the_writing_of_alerts_does_not_wait_for_a_reader(api: Api) -> None:
+    pages = (api.http.get("/rust_admin/web-hook/list") for _ in range(5))
+    alerts = (api.send(body(settings__start=False)) for _ in range(5))
+    answers = await asyncio.gather(*pages, *alerts)
+    assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_only_the_right_name_and_password_open_it(migrated_sqlite_url: str) -> None:
+    async with running_api(
+        migrated_sqlite_url, admin_password=PASSWORD, admin_user="operator", host="localhost"
+    ) as api:
+        assert not await log_in(api, user="operator", password="wrong")
+        assert not await log_in(api, user="admin")
+        assert not await log_in(api, user="operator", password="")
+        assert (await api.http.get("/rust_admin/order/list")).status_code == 302
+        assert await log_in(api, user="operator")
+        assert (await api.http.get("/rust_admin/order/list")).status_code == 200
+        assert PASSWORD not in str(api.http.cookies)
+
+
+async def test_without_a_password_nobody_can_log_in(migrated_sqlite_url: str) -> None:
+    async with running_api(migrated_sqlite_url, host="localhost") as api:
+        assert not await log_in(api, password="")
+        assert not await log_in(api, password="None")
+
+
+async def test_off_loopback_the_cookie_needs_https(migrated_sqlite_url: str) -> None:
+    async with running_api(migrated_sqlite_url, admin_password=PASSWORD, host="0.0.0.0") as api:
+        form = {"username": "admin", "password": PASSWORD}
+        answer = await api.http.post("/rust_admin/login", data=form)
+        assert "secure" in answer.headers["set-cookie"].lower()
