@@ -121,7 +121,10 @@ def _sides(cycle: Cycle) -> str:
 
 
 def _leg(leg: Leg) -> str:
-    return f"{figure(leg.quantity)} at {figure(leg.entry)}" if leg.quantity else "0"
+    if not leg.quantity:
+        return "0"
+    # An entry of 0: the execution is known, its price is still being read.
+    return figure(leg.quantity) + (f" at {figure(leg.entry)}" if leg.entry else "")
 
 
 def _trailing(before: Cycle, after: Cycle) -> str:

@@ -33,6 +33,8 @@ def wanted(cycle: Cycle) -> tuple[WantedOrder, ...]:
         return ()
     if cycle.phase is Phase.CLOSING:
         return rule_9_closing(cycle)
+    if not cycle.ledger.is_priced:
+        return as_it_stands(cycle)
     return (
         *rule_5_hedge_stop(cycle),
         *rule_2_take_profit(cycle),
@@ -43,6 +45,16 @@ def wanted(cycle: Cycle) -> tuple[WantedOrder, ...]:
         *rule_3_averaging(cycle),
         *foreign_orders(cycle),
     )
+
+
+def as_it_stands(cycle: Cycle) -> tuple[WantedOrder, ...]:
+    """Return what rests, and nothing new: an execution is known whose price is still being read.
+
+    Every entry price, and so every other price, may be about to change; to take an exit away until
+    it is known would be the worst answer.
+    """
+    resting = (kept(o) for o in cycle.orders if not o.is_over and o.is_out and not o.is_superseded)
+    return (*resting, *rule_9_one_side(cycle))
 
 
 # --- Rule 1 ---
