@@ -59,6 +59,7 @@ RENEW_EVERY_S = 5.0
 STOP_SENDING_AFTER_S = 10.0  # without a renewed lease no request is started
 POLL_EVERY_S = 0.5  # new cycles and operator's requests
 CHECK_EVERY_S = 60.0
+READ_ACCOUNT_ABOVE = 12  # symbols: 85 of request weight for all of them, or 7 for each
 REFRESH_RULES_EVERY_S = 24 * 3600.0
 SHOW_PRICE_EVERY_S = 2.0
 STREAM_MAY_LAG_S = 5.0  # behind a check before it counts as broken
@@ -109,6 +110,7 @@ class Monitor:
         self._check_now = asyncio.Event()
         self._poll_now = asyncio.Event()
         self._ready = asyncio.Event()
+        self._told_positions: dict[str, PositionNews] = {}
         self._streamed: dict[str, Decimal] = {}  # executed totals that the account stream told
         self._market = MarketStream(
             base_url=settings.stream_url,
@@ -340,9 +342,7 @@ class Monitor:
         """Compare with the exchange at start, after every (re)connect and every minute."""
         while True:
             await self._pause(self._check_now, CHECK_EVERY_S)
-            picture = await self._read_account()
-            for desk in tuple(self._desks.values()):
-                await self._check_desk(desk, picture)
+            await self._check_all()
             if not self._ready.is_set() and self._is_watching():
                 self._ready.set()
                 log.info("monitor ready", symbols=",".join(self.symbols))
@@ -351,24 +351,34 @@ class Monitor:
         streams = self._market.is_connected and self._account.is_connected
         return streams and len(self._desks) == len(self.symbols)
 
-    async def _read_account(self) -> AccountPicture | None:
+    async def _check_all(self) -> None:
+        """Check every symbol; one picture of the account costs as much as a dozen of symbols."""
         try:
-            return await read_account(self._gateway, self._gateway)
+            picture = None
+            if len(self._desks) > READ_ACCOUNT_ABOVE:
+                picture = await read_account(self._gateway, self._gateway)
         except ExchangeError as error:
             log.warning("account not read", error=str(error))
-            return None
+            await self._record_checks(is_good=False)
+            return
+        for desk in tuple(self._desks.values()):
+            await self._check_desk(desk, picture)
 
-    async def _check_desk(self, desk: Desk, picture: AccountPicture | None) -> None:
+    async def _record_checks(self, *, is_good: bool) -> None:
+        for desk in tuple(self._desks.values()):
+            await self._record_check(desk, is_good=is_good)
+
+    async def _check_desk(self, desk: Desk, picture: AccountPicture | None = None) -> None:
         is_good = self._market.is_connected and self._account.is_connected
         try:
-            if picture is None:
-                is_good = False
-            else:
-                await desk.check(picture)
-                await desk.check_funding()
+            await desk.check(picture)
+            await desk.check_funding()
         except ExchangeError as error:
             log.warning("check failed", symbol=desk.symbol, error=str(error))
             is_good = False
+        await self._record_check(desk, is_good=is_good)
+
+    async def _record_check(self, desk: Desk, *, is_good: bool) -> None:
         if desk.lease is None or self._desks.get(desk.symbol) is not desk:
             return
         try:
@@ -428,24 +438,26 @@ class Monitor:
                 log.info("account event", kind=type(event).__name__)
 
     def _compare_position(self, news: PositionNews) -> None:
-        """Have the exchange asked when the account tells a position that the fills do not make."""
-        desk = self._desks.get(news.symbol)
-        cycle = None if desk is None else desk.open_cycle
-        if cycle is None:
-            return
-        pairs = ((news.long, cycle.long), (news.short, cycle.short))
-        if any(told is not None and told.quantity != leg.quantity for told, leg in pairs):
-            # The fill that explains it is usually right behind.
+        """Have the exchange asked when the account tells a position that the fills do not make.
+
+        The fill that explains it is usually right behind; only the newest news is judged.
+        """
+        self._told_positions[news.symbol] = news
+        if self._differs(news):
             asyncio.get_running_loop().call_later(STREAM_MAY_LAG_S, self._recheck, news)
 
     def _recheck(self, news: PositionNews) -> None:
+        if self._told_positions.get(news.symbol) is news and self._differs(news):
+            log.warning("position told is not what the fills make", symbol=news.symbol)
+            self._check_now.set()
+
+    def _differs(self, news: PositionNews) -> bool:
         desk = self._desks.get(news.symbol)
         cycle = None if desk is None else desk.open_cycle
         if cycle is None:
-            return
+            return False
         pairs = ((news.long, cycle.long), (news.short, cycle.short))
-        if any(told is not None and told.quantity != leg.quantity for told, leg in pairs):
-            self._check_now.set()
+        return any(told is not None and told.quantity != leg.quantity for told, leg in pairs)
 
     def _set_band(self, symbol: str, limits: Limits | None) -> None:
         band = self._bands[symbol]
