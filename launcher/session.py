@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from launcher.story import AWAY, Story, now_ms
 ROOT: Final = Path(__file__).resolve().parent.parent
 READY_WITHIN_S: Final = 60.0
 TELL_WAITING_EVERY_S: Final = 30.0
+_ASK: Final = aiohttp.ClientTimeout(total=5)
 
 
 def child_environment(plan: Plan, environ: Mapping[str, str]) -> dict[str, str]:
@@ -81,6 +82,7 @@ class Session:
             await story.follow()
 
     async def _start(self, children: Children) -> None:
+        """Start all at once: whoever needs another one waits for it."""
         plan, settings = self._plan, self._plan.settings
         env = child_environment(plan, os.environ)
         if plan.paper is not None:
@@ -91,56 +93,37 @@ class Session:
             }
             arguments = paper_arguments(plan.paper, plan.symbols)
             await children.start("paper", arguments, env | keys, stops_last=True)
-            await self._until_paper_answers(plan.paper)
         symbols = ",".join(plan.symbols)
         monitor = [str(ROOT / "ws_monitor_async.py"), "--symbols", symbols]
         await children.start("monitor", monitor, env)
         api = {**env, "ADMIN_PASSWORD": self._admin_password}
         await children.start("api", [str(ROOT / "main.py")], api)
 
-    async def _until_paper_answers(self, paper: PaperPlan) -> None:
-        async with aiohttp.ClientSession() as http:
-
-            async def answers() -> str | None:
-                try:
-                    async with http.get(f"{paper.url}/fapi/v1/ping") as response:
-                        return None if response.status == 200 else f"status {response.status}"
-                except AWAY as error:
-                    return str(error)
-
-            await self._until(answers, "the paper exchange")
-
     async def _until_ready(self, http: aiohttp.ClientSession) -> None:
-        """Wait until the API is ready and every symbol is watched."""
+        """Wait until the API is ready and every symbol is watched.
 
-        async def lacks() -> str | None:
-            try:
-                async with http.get(f"{self._plan.api_url}/health/ready") as response:
-                    report = await response.json()
-            except AWAY as error:
-                return str(error)
-            unwatched = [name for name in self._plan.symbols if not report["watched"].get(name)]
-            if unwatched:
-                return f"not watched yet: {', '.join(unwatched)}"
-            return (
-                None
-                if report["ready"]
-                else f"database {report['database']}, exchange {report['exchange']}"
-            )
-
-        await self._until(lacks, "the API and the monitor")
-
-    async def _until(self, lacks: Callable[[], Awaitable[str | None]], who: str) -> None:
-        """Wait until nothing is lacking. Another exchange may be away: it is waited for."""
+        Our own exchange must be there within a minute; another one may be away, and is waited for.
+        """
         began = told = time.monotonic()
-        while (lacking := await lacks()) is not None:
+        while (lacking := await self._lacking(http)) is not None:
             now = time.monotonic()
             if self._plan.paper is not None and now - began > READY_WITHIN_S:
-                raise LaunchError(f"not ready after {READY_WITHIN_S:.0f} s: {who}: {lacking}")
+                raise LaunchError(f"not ready after {READY_WITHIN_S:.0f} s: {lacking}")
             if now - told > TELL_WAITING_EVERY_S:
-                self._screen.say(f"still waiting for {who}: {lacking}")
+                self._screen.say(f"still waiting: {lacking}")
                 told = now
             await asyncio.sleep(0.1)
+
+    async def _lacking(self, http: aiohttp.ClientSession) -> str | None:
+        try:
+            async with http.get(f"{self._plan.api_url}/health/ready", timeout=_ASK) as response:
+                report = await response.json()
+        except AWAY as error:
+            return f"the API does not answer ({error})"
+        if not report["ready"]:
+            return f"database {report['database']}, exchange {report['exchange']}"
+        unwatched = [name for name in self._plan.symbols if not report["watched"].get(name)]
+        return f"not watched yet: {', '.join(unwatched)}" if unwatched else None
 
     def _introduce(self) -> None:
         plan = self._plan
