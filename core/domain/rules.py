@@ -19,7 +19,7 @@ from core.domain.cycle import (
 )
 from core.domain.hedging import rule_4_hedge, rule_5_hedge_stop, short_close
 from core.domain.levels import rule_3_averaging
-from core.domain.thresholds import guard_price, take_profit_price
+from core.domain.thresholds import guard_price, is_take_profit_wanted, take_profit_price
 from core.domain.thresholds import net_pnl as net_pnl  # also for those who only show figures
 from core.domain.wishes import kept, market_close
 from core.money import ZERO, floor_step, to_wire
@@ -33,8 +33,6 @@ def wanted(cycle: Cycle) -> tuple[WantedOrder, ...]:
         return ()
     if cycle.phase is Phase.CLOSING:
         return rule_9_closing(cycle)
-    if not cycle.ledger.is_priced:
-        return as_it_stands(cycle)
     return (
         *rule_5_hedge_stop(cycle),
         *rule_2_take_profit(cycle),
@@ -45,16 +43,6 @@ def wanted(cycle: Cycle) -> tuple[WantedOrder, ...]:
         *rule_3_averaging(cycle),
         *foreign_orders(cycle),
     )
-
-
-def as_it_stands(cycle: Cycle) -> tuple[WantedOrder, ...]:
-    """Return what rests, and nothing new: an execution is known whose price is still being read.
-
-    Every entry price, and so every other price, may be about to change; to take an exit away until
-    it is known would be the worst answer.
-    """
-    resting = (kept(o) for o in cycle.orders if not o.is_over and o.is_out and not o.is_superseded)
-    return (*resting, *rule_9_one_side(cycle))
 
 
 # --- Rule 1 ---
@@ -71,10 +59,11 @@ def rule_1_entry(cycle: Cycle) -> tuple[WantedOrder, ...]:
 
 def rule_2_take_profit(cycle: Cycle) -> tuple[WantedOrder, ...]:
     """Return one limit sell for the whole LONG side, `tp` percent above its entry."""
-    price = take_profit_price(cycle)
-    if price is None:
+    if not is_take_profit_wanted(cycle):
         return ()
-    live = cycle.live(Role.TAKE_PROFIT)
+    price, live = take_profit_price(cycle), cycle.live(Role.TAKE_PROFIT)
+    if price is None:  # a fill's price is being read; what rests stays meanwhile
+        return () if live is None or not live.is_out else (kept(live),)
     executed = ZERO if live is None else live.executed
     remaining = floor_step(
         min(cycle.long.quantity - foreign_sells(cycle), cycle.rules.max_quantity - executed),

@@ -20,16 +20,19 @@ _GUARD_BELOW_STOP = Decimal("0.998")  # rule 6: room for the trailing rule to ac
 # --- Rules 2 and 5 ---
 
 
-def take_profit_price(cycle: Cycle) -> Price | None:
-    """Return rule 2's price; None while it wants no take-profit."""
-    is_wanted = (
+def is_take_profit_wanted(cycle: Cycle) -> bool:
+    """Return whether rule 2 wants a take-profit, be its price known or not."""
+    return (
         cycle.phase in (Phase.ENTERING, Phase.TRADING)
         and cycle.long.quantity > 0
         and cycle.trailing_stop is None
         and not cycle.close_long_asked
-        and cycle.ledger.is_priced
     )
-    if not is_wanted:
+
+
+def take_profit_price(cycle: Cycle) -> Price | None:
+    """Return rule 2's price; None while it wants no take-profit, or a fill has no price yet."""
+    if not is_take_profit_wanted(cycle) or not cycle.ledger.is_priced:
         return None
     return ceil_tick(percent_above(cycle.long.entry, cycle.settings.tp), cycle.rules.tick_size)
 

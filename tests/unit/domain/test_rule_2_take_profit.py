@@ -218,3 +218,12 @@ def test_it_is_told_how_much_stands_behind_it() -> None:
     assert story.order("take_profit").reason == (
         "rule 2: LONG 0.010 at 59820.00000000 + 0.5 %, 0 of it already sold"
     )
+
+
+def test_it_stays_while_the_price_of_another_order_s_fill_is_being_read() -> None:
+    story = Story().entered().hedged()
+    before = story.open["take_profit"]
+    stop = story.order("hedge_stop 1")
+    story.report(stop, ReportedStatus.FILLED, executed=dec("0.103"), quantity=dec("0.103"))
+    assert not story.cycle.ledger.is_priced
+    assert story.settle().open["take_profit"] == before
