@@ -9,6 +9,7 @@ back and nothing is sent for it any more (`AlertTimedOut`).
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -159,6 +160,7 @@ class Intake:
         if ordered is None or not ordered.is_beginning:
             # Between this look and the cancellation nothing runs: no intent can be committed.
             work.cancel()
+            _log.warning("alert not begun in time", webhook=webhook_id, symbol=progress.symbol)
             if webhook_id is None:
                 raise late
             self._keep(asyncio.ensure_future(self._abandon(webhook_id, late)))
@@ -168,14 +170,16 @@ class Intake:
         if ordered.cycle is None:
             try:
                 if await self._abandon(webhook_id, late):
+                    _log.warning("alert taken back", webhook=webhook_id, symbol=progress.symbol)
                     raise AlertRefused(webhook_id, progress.symbol, late)
             except StoreError:
                 # Only the transaction under way knows how it ends; nothing true can be said before.
                 await asyncio.wait({work})
         if work.done():
             return work.result()
-        if ordered.cycle is None:
-            ordered.cycle = await self._store.cycle_of_webhook(webhook_id)
+        _log.info("alert answered before its outcome", webhook=webhook_id, symbol=progress.symbol)
+        with contextlib.suppress(StoreError):  # the monitor may know more by now
+            ordered.cycle = await self._store.cycle_of_webhook(webhook_id) or ordered.cycle
         return self._accepted(progress, "the entry's intent is committed; its outcome follows")
 
     async def _abandon(self, webhook_id: int, late: AlertTimedOut) -> bool:
@@ -198,7 +202,7 @@ class Intake:
             symbol=ordered.settings.symbol,
             text=text,
             cycle=ordered.cycle,
-            grid=ordered.grid,
+            grid=ordered.cycle.grid or ordered.grid if ordered.cycle else ordered.grid,
             warnings=ordered.warnings,
         )
 
