@@ -46,7 +46,7 @@ class _Meter:
             self.minute, self.weight, self.orders_minute = now // 60, 0, 0
         if now // 10 != self.ten_seconds:
             self.ten_seconds, self.orders_ten_seconds = now // 10, 0
-        self.weight += route.weight
+        self.weight += route.weigh({})
         headers = {"X-MBX-USED-WEIGHT-1M": str(self.weight)}
         if is_order:
             self.orders_minute += 1

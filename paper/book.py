@@ -63,6 +63,10 @@ class Book:
             return list(self._armed[symbol].values())
         return [algo for algos in self._armed.values() for algo in algos.values()]
 
+    def is_idle(self, symbol: str) -> bool:
+        """Return whether nothing of this symbol waits for a price."""
+        return not self._open.get(symbol) and not self._armed.get(symbol)
+
     def find_plain(self, client_id: str) -> PlainOrder | None:
         """Return the latest plain order of this client id."""
         return self._latest.get(client_id)

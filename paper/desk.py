@@ -11,8 +11,7 @@ from paper.matching import Matching
 from paper.params import Params
 from paper.rules import SymbolRules
 from paper.state import PositionSide, Side, State
-
-FUNDING_INTERVAL_MS = 8 * 3600 * 1000
+from paper.tape import Tape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +21,9 @@ class Desk:
     state: State
     matching: Matching
     emit: Callable[[Event], None]
+    tape: Tape
+    settle_streams: Callable[[], None]  # tell the depth streams all that has changed so far
+    market_ms: Callable[[int], int]  # the market's time at a moment of the account's
 
     def rules(self, params: Params) -> SymbolRules:
         """Return the rules of the request's symbol; raise when it is missing or unknown."""
@@ -57,5 +59,6 @@ class Desk:
         )
 
     def next_funding_ms(self, now_ms: int) -> int:
-        """Return the next full eight hours."""
-        return (now_ms // FUNDING_INTERVAL_MS + 1) * FUNDING_INTERVAL_MS
+        """Return the next full interval, eight hours by default."""
+        interval = self.state.options.funding_interval_ms
+        return (now_ms // interval + 1) * interval

@@ -4,7 +4,18 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from paper.state import ZERO, AlgoOrder, AlgoStatus, Fill, Leg, Market, PlainOrder, PositionSide
+from paper import ledger
+from paper.state import (
+    ZERO,
+    AlgoOrder,
+    AlgoStatus,
+    Books,
+    Fill,
+    Leg,
+    Market,
+    PlainOrder,
+    PositionSide,
+)
 
 TEN = Decimal("0.0000000001")
 
@@ -13,9 +24,9 @@ TEN = Decimal("0.0000000001")
 class Event:
     """One message for the streams; `stream` is the market stream's name or the event's type."""
 
-    channel: Literal["account", "market"]
+    channel: Literal["account", "market", "public"]
     stream: str
-    data: dict[str, Any]
+    data: Any  # an object; a list of objects on the streams of all symbols
 
 
 def trim(amount: Decimal) -> str:
@@ -80,7 +91,7 @@ def order_update(
         "si": 0,
         "ss": 0,
         "V": order.stp_mode,
-        "pm": "NONE",
+        "pm": order.price_match,
         "gtd": order.good_till_ms,
         "er": expiry,
     }
@@ -120,7 +131,7 @@ def position_row(leg: Leg, market: Market, taker_fee: Decimal) -> dict[str, Any]
         "cr": trim(leg.realised),
         "up": trim(leg.profit_at(mark)),
         "mt": "cross" if market.margin_type == "CROSSED" else "isolated",
-        "iw": "0",
+        "iw": trim(leg.isolated),
         "ps": leg.position_side.value,
         "ma": "USDT",
     }
@@ -135,7 +146,7 @@ def break_even(leg: Leg, fee: Decimal) -> Decimal:
 
 def account_update(
     reason: str,
-    wallet: Decimal,
+    books: Books,
     positions: list[dict[str, Any]],
     now_ms: int,
     *,
@@ -143,14 +154,43 @@ def account_update(
     symbol: str | None = None,
 ) -> Event:
     """Return ACCOUNT_UPDATE; `change` is a change that is neither profit nor commission."""
+    balance = {
+        "a": books.asset,
+        "wb": trim(ledger.wallet(books)),
+        "cw": trim(ledger.cross_wallet(books)),
+        "bc": trim(change),
+    }
     body: dict[str, Any] = {
         "m": reason,
-        "B": [{"a": "USDT", "wb": trim(wallet), "cw": trim(wallet), "bc": trim(change)}],
+        "B": [balance],
         "P": positions,
     }
     if symbol is not None:
         body["S"] = symbol
     return account("ACCOUNT_UPDATE", {"a": body}, now_ms)
+
+
+def margin_call(
+    legs: list[tuple[Leg, Market, Decimal]], cross_wallet: Decimal | None, now_ms: int
+) -> Event:
+    """Return MARGIN_CALL for legs with their maintenance margins; upper-case margin types."""
+    rows = [
+        {
+            "s": leg.symbol,
+            "ps": leg.position_side.value,
+            "pa": trim(leg.amount),
+            "mt": market.margin_type,
+            "iw": trim(leg.isolated),
+            "mp": trim(market.mark or ZERO),
+            "up": trim(leg.profit_at(market.mark or ZERO)),
+            "mm": trim(needed.quantize(TEN)),
+        }
+        for leg, market, needed in legs
+    ]
+    data: dict[str, Any] = {"e": "MARGIN_CALL", "E": now_ms, "p": rows}
+    if cross_wallet is not None:
+        data["cw"] = trim(cross_wallet)
+    return Event(channel="account", stream="MARGIN_CALL", data=data)
 
 
 def both_row(symbol: str, market: Market) -> dict[str, Any]:
@@ -178,13 +218,13 @@ def algo_update(
         "p": trim(algo.price),
         "V": algo.stp_mode,
         "wt": algo.working_type,
-        "pm": "NONE",
+        "pm": algo.price_match,
         "cp": algo.close_position,
         "pP": algo.price_protect,
         "R": algo.reduce_only,
         "tt": algo.triggered_ms,
         "gtd": algo.good_till_ms,
-        "ia": False,
+        "ia": algo.is_activated,
     }
     if child is not None:
         detail |= {
@@ -199,15 +239,14 @@ def algo_update(
 
 def agg_trade(
     symbol: str,
-    market: Market,
     price: Decimal,
     quantity: Decimal,
     *,
-    trade_id: int,
+    ids: tuple[int, int, int],
     is_buyer_maker: bool,
     time_ms: int,
 ) -> Event:
-    """Return the market's aggTrade for one trade of the feed."""
+    """Return the market's aggTrade; `ids` are its own, its first and its last trade's."""
     return Event(
         channel="market",
         stream=f"{symbol.lower()}@aggTrade",
@@ -215,12 +254,12 @@ def agg_trade(
             "e": "aggTrade",
             "E": time_ms,
             "s": symbol,
-            "a": market.next_aggregate_id,
+            "a": ids[0],
             "p": f"{price:f}",
             "q": f"{quantity:f}",
             "nq": f"{quantity:f}",
-            "f": trade_id,
-            "l": trade_id,
+            "f": ids[1],
+            "l": ids[2],
             "T": time_ms,
             "m": is_buyer_maker,
             "st": 1,
@@ -231,6 +270,7 @@ def agg_trade(
 def mark_price(symbol: str, market: Market, next_funding_ms: int, time_ms: int) -> Event:
     """Return markPriceUpdate (the 1 s stream)."""
     mark = f"{market.mark or ZERO:.8f}"
+    index = mark if market.index is None else f"{market.index:.8f}"
     return Event(
         channel="market",
         stream=f"{symbol.lower()}@markPrice@1s",
@@ -240,7 +280,7 @@ def mark_price(symbol: str, market: Market, next_funding_ms: int, time_ms: int) 
             "s": symbol,
             "p": mark,
             "ap": mark,
-            "i": mark,
+            "i": index,
             "P": mark,
             "r": f"{market.funding_rate:f}",
             "T": next_funding_ms,

@@ -31,6 +31,21 @@ def wallet(books: Books) -> Decimal:
     return books.balances.get(WALLET, ZERO)
 
 
+def isolated_total(books: Books) -> Decimal:
+    """Return what of the wallet is set aside for isolated legs."""
+    return sum((one.isolated for legs in held_legs(books) for one in legs), ZERO)
+
+
+def cross_wallet(books: Books) -> Decimal:
+    """Return the wallet balance that all cross-margined positions share."""
+    return wallet(books) - isolated_total(books)
+
+
+def held_legs(books: Books) -> list[list[Leg]]:
+    """Return the legs of every symbol that has one which is not flat."""
+    return [[one for one in books.legs[s].values() if one.amount] for s in books.held]
+
+
 def leg(books: Books, symbol: str, position_side: PositionSide) -> Leg:
     """Return the leg of a symbol; the world makes all of them when it begins."""
     legs = books.legs.setdefault(symbol, {})
@@ -54,11 +69,19 @@ def fill(
     maker: bool,
     fee_rate: Decimal,
     now_ms: int,
+    isolate_at: int | None = None,
 ) -> Fill:
-    """Book one execution of `order`: leg, realised profit, commission. Return it."""
+    """Book one execution of `order`: leg, realised profit, commission. Return it.
+
+    `isolate_at` is the leverage at which isolated margin is set aside, None for cross margin.
+    """
     current = leg(books, order.symbol, order.position_side)
     signed = quantity if order.side is Side.BUY else -quantity
+    before, cost = current.amount, current.cost
     realised = _move(current, signed, price)
+    _keep_held(books, current)
+    if isolate_at is not None:
+        _isolate(current, before, cost, isolate_at)
     commission = round_money(quantity * price * fee_rate)
     current.realised += realised
     current.commission += commission
@@ -90,6 +113,8 @@ def fund(books: Books, current: Leg, *, mark: Decimal, rate: Decimal, now_ms: in
     """Book the funding of one leg: a LONG pays a positive rate, a SHORT receives it."""
     amount = -round_money(current.amount * mark * rate)
     current.funding += amount
+    if current.isolated:
+        current.isolated += amount
     return _post(
         books,
         now_ms,
@@ -102,9 +127,9 @@ def fund(books: Books, current: Leg, *, mark: Decimal, rate: Decimal, now_ms: in
     )
 
 
-def cover_deficit(books: Books, now_ms: int) -> Entry | None:
-    """Let the insurance fund lift a negative wallet to zero."""
-    missing = -wallet(books)
+def cover_deficit(books: Books, now_ms: int, missing: Decimal | None = None) -> Entry | None:
+    """Let the insurance fund pay what is missing; by default what the wallet is below zero."""
+    missing = -wallet(books) if missing is None else missing
     if missing <= 0:
         return None
     return _post(books, now_ms, "INSURANCE_CLEAR", INSURANCE, WALLET, missing)
@@ -133,6 +158,24 @@ def _move(current: Leg, signed: Decimal, price: Decimal) -> Decimal:
     current.amount += signed
     current.cost = rest * price if rest else current.cost - released
     return realised
+
+
+def _keep_held(books: Books, current: Leg) -> None:
+    is_held = any(one.amount for one in books.legs[current.symbol].values())
+    if is_held and current.symbol not in books.held:
+        books.held.append(current.symbol)
+    elif not is_held and current.symbol in books.held:
+        books.held.remove(current.symbol)
+
+
+def _isolate(current: Leg, before: Decimal, cost: Decimal, leverage: int) -> None:
+    """Set margin aside for what was opened, free the closed part's share of it."""
+    if current.amount * before <= 0:  # flat, or turned around: the old part's margin is free
+        current.isolated = round_money(current.cost / leverage)
+    elif abs(current.amount) > abs(before):
+        current.isolated += round_money((current.cost - cost) / leverage)
+    else:
+        current.isolated = round_money(current.isolated * current.amount / before)
 
 
 def _post(
@@ -202,6 +245,10 @@ def _check_legs(books: Books) -> None:
                 raise InconsistentError(f"{key}: the leg does not follow from its fills")
             if current.cost < 0 or (current.amount == 0) != (current.cost == 0):
                 raise InconsistentError(f"{key}: {current.amount} cannot cost {current.cost}")
+            if current.isolated and not current.amount:
+                raise InconsistentError(f"{key}: margin set aside for nothing")
+            if bool(current.amount) > (current.symbol in books.held):
+                raise InconsistentError(f"{key}: not among the held symbols")
             if current.position_side is PositionSide.LONG and current.amount < 0:
                 raise InconsistentError(f"{key}: a LONG below zero")
             if current.position_side is PositionSide.SHORT and current.amount > 0:

@@ -1,8 +1,9 @@
-"""Margin maths of a cross-margined account: what is used, what is free, where it is liquidated."""
+"""Margin maths: what is used, what is free, where it is liquidated, cross and isolated."""
 
 from decimal import Decimal
 
-from paper.ledger import leg, wallet
+from paper import depth
+from paper.ledger import cross_wallet, held_legs, leg
 from paper.rules import SymbolRules
 from paper.state import ZERO, Leg, PlainOrder, PositionSide, Side, State
 
@@ -16,12 +17,31 @@ def mark_of(state: State, symbol: str) -> Decimal:
 
 def unrealised(state: State) -> Decimal:
     """Return the profit of all open legs at mark."""
-    return sum((one.profit_at(mark_of(state, one.symbol)) for one in open_legs(state)), ZERO)
+    return _profit(state, open_legs(state))
+
+
+def cross_unrealised(state: State) -> Decimal:
+    """Return the profit of the cross-margined legs at mark."""
+    return _profit(state, cross_legs(state))
 
 
 def open_legs(state: State) -> list[Leg]:
     """Return every leg that is not flat."""
-    return [one for legs in state.books.legs.values() for one in legs.values() if one.amount]
+    return [one for legs in held_legs(state.books) for one in legs]
+
+
+def cross_legs(state: State) -> list[Leg]:
+    """Return every cross-margined leg that is not flat."""
+    return [one for one in open_legs(state) if not is_isolated(state, one.symbol)]
+
+
+def is_isolated(state: State, symbol: str) -> bool:
+    """Return whether a symbol is margined leg by leg."""
+    return state.markets[symbol].margin_type == "ISOLATED"
+
+
+def _profit(state: State, legs: list[Leg]) -> Decimal:
+    return sum((one.profit_at(mark_of(state, one.symbol)) for one in legs), ZERO)
 
 
 def position_margin(state: State, current: Leg) -> Decimal:
@@ -44,7 +64,8 @@ def order_cost(
     book = state.markets[symbol]
     last, mark = book.last or ZERO, book.mark or ZERO
     if market:
-        assumed = book.ask if side is Side.BUY else max(book.bid, mark)
+        best = depth.best(state, symbol, side)
+        assumed = best if side is Side.BUY else max(best, mark)
         price = assumed
     else:
         assumed = price if side is Side.BUY else max(last * SHORT_PREMIUM, mark, price)
@@ -66,49 +87,67 @@ def open_order_margin(state: State, orders: list[PlainOrder]) -> Decimal:
 
 def available(state: State, orders: list[PlainOrder]) -> Decimal:
     """Return what is free for new orders; may be negative. `orders`: all open plain orders."""
-    used = sum((position_margin(state, one) for one in open_legs(state)), ZERO)
-    return wallet(state.books) + unrealised(state) - used - open_order_margin(state, orders)
+    used = sum((position_margin(state, one) for one in cross_legs(state)), ZERO)
+    balance = cross_wallet(state.books) + cross_unrealised(state)
+    return balance - used - open_order_margin(state, orders)
 
 
 def must_liquidate(state: State) -> bool:
-    """Return whether the margin balance no longer covers the maintenance margin."""
-    legs = open_legs(state)
+    """Return whether the cross margin balance no longer covers the maintenance margin."""
+    balance, needed = cross_health(state)
+    return needed > 0 and balance <= needed
+
+
+def cross_health(state: State) -> tuple[Decimal, Decimal]:
+    """Return margin balance and maintenance margin of everything cross-margined."""
+    legs = cross_legs(state)
     if not legs:
-        return False
+        return ZERO, ZERO
     needed = sum((maintenance_margin(state, one) for one in legs), ZERO)
-    return wallet(state.books) + unrealised(state) <= needed
+    return cross_wallet(state.books) + _profit(state, legs), needed
 
 
-def liquidation_price(state: State, symbol: str) -> Decimal:
-    """Return the price at which the account would be liquidated by this symbol; 0 for none.
+def isolated_health(state: State, current: Leg) -> tuple[Decimal, Decimal]:
+    """Return margin balance and maintenance margin of one isolated leg."""
+    balance = current.isolated + current.profit_at(mark_of(state, current.symbol))
+    return balance, maintenance_margin(state, current)
 
-    Both legs of a symbol share it: LP = (WB − TMM + UPNL + cumL + cumS − L·EL + S·ES)
-    / (L·mmrL + S·mmrS − L + S), with TMM and UPNL of all other symbols.
+
+def liquidation_price(state: State, current: Leg) -> Decimal:
+    """Return the price at which a leg would be liquidated; 0 for none.
+
+    Cross: both legs of a symbol share it: LP = (WB − TMM + UPNL + cumL + cumS − L·EL + S·ES)
+    / (L·mmrL + S·mmrS − L + S), with TMM and UPNL of all other cross symbols. Isolated: the same
+    with the leg alone and its own wallet.
     """
-    rules = state.rules[symbol]
-    both = leg(state.books, symbol, PositionSide.BOTH)
-    legs = [
-        leg(state.books, symbol, PositionSide.LONG),
-        leg(state.books, symbol, PositionSide.SHORT),
-    ]
-    if both.amount:
-        legs = [both]
-    others = [one for one in open_legs(state) if one.symbol != symbol]
-    numerator = wallet(state.books) + sum(
-        (
-            one.profit_at(mark_of(state, one.symbol)) - maintenance_margin(state, one)
-            for one in others
-        ),
-        ZERO,
-    )
-    denominator = ZERO
-    for one in legs:
-        bracket = rules.bracket_at(abs(one.amount) * mark_of(state, symbol))
-        numerator += bracket.cum - (one.cost if one.amount > 0 else -one.cost)
-        denominator += abs(one.amount) * bracket.maintenance - one.amount
-    if not denominator:
+    if not current.amount:
         return ZERO
-    return max(ZERO, numerator / denominator)
+    symbol = current.symbol
+    if is_isolated(state, symbol):
+        return _solve(state, [current], current.isolated)
+    legs = [one for one in cross_legs(state) if one.symbol == symbol]
+    others = [one for one in cross_legs(state) if one.symbol != symbol]
+    kept = sum((maintenance_margin(state, one) for one in others), ZERO)
+    return _solve(state, legs, cross_wallet(state.books) + _profit(state, others) - kept)
+
+
+def _solve(state: State, legs: list[Leg], balance: Decimal) -> Decimal:
+    """Return the price at which these legs of one symbol use up `balance`.
+
+    The bracket depends on the price: start with that of the mark price, then with the found one's.
+    """
+    price = mark_of(state, legs[0].symbol)
+    for _ in range(3):
+        numerator, denominator = balance, ZERO
+        for one in legs:
+            bracket = state.rules[one.symbol].bracket_at(abs(one.amount) * price)
+            numerator += bracket.cum - (one.cost if one.amount > 0 else -one.cost)
+            denominator += abs(one.amount) * bracket.maintenance - one.amount
+        found = numerator / denominator if denominator else ZERO
+        if found <= 0 or found == price:
+            return max(ZERO, found)
+        price = found
+    return price
 
 
 def bracket_room(

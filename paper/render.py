@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+from paper import trailing
 from paper.rules import SymbolRules
 from paper.state import ZERO, AlgoOrder, Fill, PlainOrder, Side, State
 
@@ -29,7 +30,7 @@ def plain_answer(state: State, order: PlainOrder) -> dict[str, Any]:
         "workingType": "CONTRACT_PRICE",
         "priceProtect": False,
         "origType": order.type,
-        "priceMatch": "NONE",
+        "priceMatch": order.price_match,
         "selfTradePreventionMode": order.stp_mode,
         "goodTillDate": order.good_till_ms,
         "updateTime": order.updated_ms,
@@ -74,7 +75,7 @@ def user_trade(rules: SymbolRules, fill: Fill) -> dict[str, Any]:
 def algo_answer(state: State, algo: AlgoOrder) -> dict[str, Any]:
     """Return the answer to the placement of a conditional order."""
     rules = state.rules[algo.symbol]
-    return {
+    body = {
         "algoId": algo.algo_id,
         "clientAlgoId": algo.client_id,
         "algoType": "CONDITIONAL",
@@ -90,7 +91,7 @@ def algo_answer(state: State, algo: AlgoOrder) -> dict[str, Any]:
         "icebergQuantity": None,
         "selfTradePreventionMode": algo.stp_mode,
         "workingType": algo.working_type,
-        "priceMatch": "NONE",
+        "priceMatch": algo.price_match,
         "closePosition": algo.close_position,
         "priceProtect": algo.price_protect,
         "reduceOnly": algo.reduce_only,
@@ -98,6 +99,12 @@ def algo_answer(state: State, algo: AlgoOrder) -> dict[str, Any]:
         "updateTime": algo.updated_ms,
         "triggerTime": algo.triggered_ms,
         "goodTillDate": algo.good_till_ms,
+    }
+    if algo.type != trailing.TYPE:
+        return body
+    return body | {
+        "activatePrice": rules.rest_price(algo.activate_price),
+        "callbackRate": f"{algo.callback_rate:f}",
     }
 
 
@@ -110,7 +117,7 @@ def algo_record(state: State, algo: AlgoOrder) -> dict[str, Any]:
         "actualPrice": _average(rules, child),
         "actualQty": "0.0" if child is None else rules.rest_quantity(child.executed),
         "tpOrderType": "",
-        "isActivated": False,
+        "isActivated": algo.is_activated,
     }
     return body if child is None else body | {"actualType": child.type}
 

@@ -7,7 +7,7 @@ from paper import events, ledger, margin
 from paper.desk import Desk
 from paper.errors import POSITION_TOO_LARGE, RefusedError
 from paper.params import Params, invalid, missing
-from paper.state import ZERO, Entry, Leg, PositionSide
+from paper.state import ZERO, Entry, Leg, PositionSide, Side
 
 Body = dict[str, Any] | list[dict[str, Any]]
 
@@ -47,6 +47,12 @@ def change_leverage(desk: Desk, params: Params, now_ms: int) -> Body:
     if not 1 <= leverage <= rules.max_leverage:
         raise RefusedError(-4028, f"Leverage {leverage} is not valid")
     market = desk.state.markets[rules.symbol]
+    held = [leg for leg in margin.open_legs(desk.state) if leg.symbol == rules.symbol]
+    if held and leverage < market.leverage and margin.is_isolated(desk.state, rules.symbol):
+        raise RefusedError(
+            -4161,
+            "Leverage reduction is not supported in Isolated Margin Mode with open positions.",
+        )
     before, market.leverage = market.leverage, leverage
     orders = desk.matching.book.open_orders()
     sides = (PositionSide.BOTH, PositionSide.LONG, PositionSide.SHORT)
@@ -83,8 +89,7 @@ def change_margin_type(desk: Desk, params: Params, now_ms: int) -> Body:
     if any(leg.symbol == rules.symbol for leg in margin.open_legs(desk.state)):
         raise RefusedError(-4048, "Margin type cannot be changed if there exists position.")
     market.margin_type = wanted
-    wallet = ledger.wallet(desk.state.books)
-    desk.emit(events.account_update("MARGIN_TYPE_CHANGE", wallet, [], now_ms))
+    desk.emit(events.account_update("MARGIN_TYPE_CHANGE", desk.state.books, [], now_ms))
     return dict(SUCCESS)
 
 
@@ -154,15 +159,15 @@ def commission_rate(desk: Desk, params: Params, _now_ms: int) -> Body:
 
 def balance(desk: Desk, _params: Params, now_ms: int) -> Body:
     """GET /fapi/v2 and v3 balance."""
-    wallet, profit = ledger.wallet(desk.state.books), margin.unrealised(desk.state)
+    wallet = ledger.wallet(desk.state.books)
     free = max(ZERO, desk.available())
     return [
         {
             "accountAlias": "paper",
             "asset": "USDT",
             "balance": _money(wallet),
-            "crossWalletBalance": _money(wallet),
-            "crossUnPnl": _money(profit),
+            "crossWalletBalance": _money(ledger.cross_wallet(desk.state.books)),
+            "crossUnPnl": _money(margin.cross_unrealised(desk.state)),
             "availableBalance": _money(free),
             "maxWithdrawAmount": _money(min(free, wallet)),
             "marginAvailable": True,
@@ -191,8 +196,7 @@ def account_v2(desk: Desk, _params: Params, now_ms: int) -> Body:
                     "entryPrice": events.entry_text(leg.entry),
                     "breakEvenPrice": _break_even(desk, leg),
                     "maxNotional": _max_notional(desk, symbol),
-                    "bidNotional": "0",
-                    "askNotional": "0",
+                    **_notionals(desk, leg),
                 }
             )
     flags = {
@@ -242,8 +246,7 @@ def position_risk_v3(desk: Desk, params: Params, _now_ms: int) -> Body:
                 "positionInitialMargin": _money(initial),
                 "openOrderInitialMargin": _money(resting),
                 "adl": 1 if leg.amount else 0,
-                "bidNotional": "0",
-                "askNotional": "0",
+                **_notionals(desk, leg),
             }
         )
     return rows
@@ -333,10 +336,22 @@ def _resting_margin(desk: Desk, leg: Leg) -> Decimal:
     return margin.open_order_margin(desk.state, mine)
 
 
+def _notionals(desk: Desk, leg: Leg) -> dict[str, str]:
+    """Return the notional of the leg's open orders on each side."""
+    bids, asks = ZERO, ZERO
+    for order in desk.matching.book.open_orders(leg.symbol):
+        if order.position_side is leg.position_side:
+            notional = order.price * order.remaining
+            bids, asks = (
+                (bids + notional, asks) if order.side is Side.BUY else (bids, asks + notional)
+            )
+    return {"bidNotional": events.trim(bids), "askNotional": events.trim(asks)}
+
+
 def _position(desk: Desk, leg: Leg) -> dict[str, Any]:
     rules = desk.state.rules[leg.symbol]
     mark = margin.mark_of(desk.state, leg.symbol)
-    liquidation = margin.liquidation_price(desk.state, leg.symbol) if leg.amount else ZERO
+    liquidation = margin.liquidation_price(desk.state, leg)
     return {
         "symbol": leg.symbol,
         "positionSide": leg.position_side.value,
@@ -346,11 +361,15 @@ def _position(desk: Desk, leg: Leg) -> dict[str, Any]:
         "markPrice": f"{mark:.8f}",
         "unRealizedProfit": _money(leg.profit_at(mark)),
         "liquidationPrice": events.trim(liquidation.quantize(events.TEN)),
-        "isolatedMargin": "0.00000000",
+        "isolatedMargin": _isolated_margin(leg, mark),
         "notional": _money(leg.amount * mark),
-        "isolatedWallet": "0",
+        "isolatedWallet": events.trim(leg.isolated),
         "updateTime": leg.updated_ms,
     }
+
+
+def _isolated_margin(leg: Leg, mark: Decimal) -> str:
+    return _money(leg.isolated + leg.profit_at(mark) if leg.isolated else ZERO)
 
 
 def _account_position(desk: Desk, leg: Leg) -> dict[str, Any]:
@@ -362,9 +381,9 @@ def _account_position(desk: Desk, leg: Leg) -> dict[str, Any]:
         "positionSide": leg.position_side.value,
         "positionAmt": rules.rest_quantity(leg.amount),
         "unrealizedProfit": _money(leg.profit_at(mark)),
-        "isolatedMargin": "0.00000000",
+        "isolatedMargin": _isolated_margin(leg, mark),
         "notional": _money(leg.amount * mark),
-        "isolatedWallet": "0",
+        "isolatedWallet": events.trim(leg.isolated),
         "initialMargin": _money(initial + _resting_margin(desk, leg)),
         "maintMargin": _money(margin.maintenance_margin(desk.state, leg)),
         "updateTime": leg.updated_ms,
@@ -391,8 +410,8 @@ def _totals(desk: Desk, now_ms: int) -> dict[str, Any]:
         "totalMarginBalance": _money(wallet + profit),
         "totalPositionInitialMargin": _money(held),
         "totalOpenOrderInitialMargin": _money(resting),
-        "totalCrossWalletBalance": _money(wallet),
-        "totalCrossUnPnl": _money(profit),
+        "totalCrossWalletBalance": _money(ledger.cross_wallet(state.books)),
+        "totalCrossUnPnl": _money(margin.cross_unrealised(state)),
     }
     asset = {
         "asset": "USDT",
@@ -403,8 +422,8 @@ def _totals(desk: Desk, now_ms: int) -> dict[str, Any]:
         "initialMargin": _money(held + resting),
         "positionInitialMargin": _money(held),
         "openOrderInitialMargin": _money(resting),
-        "crossWalletBalance": _money(wallet),
-        "crossUnPnl": _money(profit),
+        "crossWalletBalance": _money(ledger.cross_wallet(state.books)),
+        "crossUnPnl": _money(margin.cross_unrealised(state)),
         "updateTime": now_ms,
     }
     return totals | common | {"assets": [asset | common]}

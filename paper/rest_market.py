@@ -1,14 +1,15 @@
 """REST: market data and general questions."""
 
-from decimal import Decimal
 from typing import Any
 
+from paper import depth as order_book
 from paper.desk import Desk
-from paper.params import Params
+from paper.params import Params, invalid
+from paper.rules import SymbolRules
 from paper.state import ZERO
 
 Body = dict[str, Any] | list[dict[str, Any]]
-DEPTH = Decimal(1000)  # what the best price is said to hold: the book itself is not modelled
+DEPTHS = (5, 10, 20, 50, 100, 500, 1000)
 
 ORDER_LIMITS = (
     {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": 1200},
@@ -61,17 +62,37 @@ def premium_index(desk: Desk, params: Params, now_ms: int) -> Body:
 
 
 def depth(desk: Desk, params: Params, now_ms: int) -> Body:
-    """GET /fapi/v1/depth: one price on each side."""
-    rules = desk.rules(params)
+    """GET /fapi/v1/depth."""
+    rules, limit = desk.rules(params), params.integer("limit") or 500
+    if limit not in DEPTHS:
+        raise invalid("limit")
+    desk.settle_streams()
     market = desk.state.markets[rules.symbol]
-    size = rules.rest_quantity(DEPTH)
+    # an update without content, so that the next one that the streams tell begins here
+    market.update_id += 1
+    own = desk.matching.book.open_orders(rules.symbol)
+    bids, asks = order_book.shown(desk.state, rules.symbol, own, limit)
+    time_ms = desk.market_ms(now_ms)
     return {
-        "lastUpdateId": market.next_trade_id,
-        "E": now_ms,
-        "T": now_ms,
-        "bids": [[rules.rest_price(market.bid), size]],
-        "asks": [[rules.rest_price(market.ask), size]],
+        "lastUpdateId": market.update_id,
+        "E": time_ms,
+        "T": time_ms,
+        "bids": depth_rows(rules, bids),
+        "asks": depth_rows(rules, asks),
     }
+
+
+def depth_rows(rules: SymbolRules, levels: list[order_book.Level]) -> list[list[str]]:
+    """Return the levels as price and quantity, both as text."""
+    return [[rules.rest_price(x.price), rules.rest_quantity(x.quantity)] for x in levels]
+
+
+def touch(desk: Desk, symbol: str) -> tuple[order_book.Level, order_book.Level]:
+    """Return the best bid and the best ask, both 0 where there is none."""
+    own = desk.matching.book.open_orders(symbol)
+    bids, asks = order_book.shown(desk.state, symbol, own, 1)
+    nothing = order_book.Level(ZERO, ZERO)
+    return (bids or [nothing])[0], (asks or [nothing])[0]
 
 
 def order_limits(_desk: Desk, _params: Params, _now_ms: int) -> Body:
@@ -85,20 +106,23 @@ def _one_or_all(params: Params, rows: list[dict[str, Any]]) -> Body:
 
 def _price(desk: Desk, symbol: str, now_ms: int) -> dict[str, Any]:
     rules, market = desk.state.rules[symbol], desk.state.markets[symbol]
-    return {"symbol": symbol, "price": rules.rest_price(market.last or ZERO), "time": now_ms}
+    return {
+        "symbol": symbol,
+        "price": rules.rest_price(market.last or ZERO),
+        "time": desk.market_ms(now_ms),
+    }
 
 
 def _book(desk: Desk, symbol: str, now_ms: int) -> dict[str, Any]:
-    rules, market = desk.state.rules[symbol], desk.state.markets[symbol]
-    size = rules.rest_quantity(DEPTH)
+    rules, (bid, ask) = desk.state.rules[symbol], touch(desk, symbol)
     return {
         "symbol": symbol,
-        "bidPrice": rules.rest_price(market.bid),
-        "bidQty": size,
-        "askPrice": rules.rest_price(market.ask),
-        "askQty": size,
-        "time": now_ms,
-        "lastUpdateId": market.next_trade_id,
+        "bidPrice": rules.rest_price(bid.price),
+        "bidQty": rules.rest_quantity(bid.quantity),
+        "askPrice": rules.rest_price(ask.price),
+        "askQty": rules.rest_quantity(ask.quantity),
+        "time": desk.market_ms(now_ms),
+        "lastUpdateId": desk.state.markets[symbol].update_id,
     }
 
 
@@ -108,10 +132,10 @@ def _premium(desk: Desk, symbol: str, now_ms: int) -> dict[str, Any]:
     return {
         "symbol": symbol,
         "markPrice": mark,
-        "indexPrice": mark,
+        "indexPrice": mark if market.index is None else f"{market.index:.8f}",
         "estimatedSettlePrice": mark,
-        "lastFundingRate": f"{market.funding_rate:f}",
+        "lastFundingRate": f"{market.funding_rate:.8f}",
         "interestRate": "0.00010000",
-        "nextFundingTime": desk.next_funding_ms(now_ms),
-        "time": now_ms,
+        "nextFundingTime": desk.next_funding_ms(desk.market_ms(now_ms)),
+        "time": desk.market_ms(now_ms),
     }

@@ -1,15 +1,23 @@
 """Which path is answered by whom, how it is secured, and whether it reads account data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from paper import rest_account, rest_market, rest_orders
+from paper import (
+    rest_account,
+    rest_algos,
+    rest_batch,
+    rest_history,
+    rest_market,
+    rest_orders,
+)
 from paper.desk import Desk
 from paper.params import Params
 
-Body = dict[str, Any] | list[dict[str, Any]]
+Body = dict[str, Any] | list[dict[str, Any]] | list[list[Any]]
 Handler = Callable[[Desk, Params, int], Body]
+Weight = int | Callable[[Mapping[str, str]], int]
 
 
 class Security(StrEnum):
@@ -21,15 +29,42 @@ class Security(StrEnum):
 
 
 class Route(NamedTuple):
-    """One endpoint. `weight` is its IP weight; orders count against the account instead."""
+    """One endpoint: its IP weight, and as how many orders it counts against the account."""
 
     security: Security
     handler: Handler
-    weight: int
+    weight: Weight
     is_account_read: bool
+    orders: int = 0
+
+    def weigh(self, params: Mapping[str, str]) -> int:
+        """Return the IP weight of a request."""
+        return self.weight if isinstance(self.weight, int) else self.weight(params)
 
 
-def _open(handler: Handler, weight: int = 1) -> Route:
+def by_symbol(one: int, every: int) -> Weight:
+    """Weigh a request by whether it names a symbol."""
+    return lambda params: one if params.get("symbol") else every
+
+
+def by_depth(params: Mapping[str, str]) -> int:
+    """Weigh a request for the order book."""
+    limit = _limit(params, 500)
+    return next((w for top, w in ((50, 2), (100, 5), (500, 10)) if limit <= top), 20)
+
+
+def by_klines(params: Mapping[str, str]) -> int:
+    """Weigh a request for candles."""
+    limit = _limit(params, 500)
+    return next((w for top, w in ((99, 1), (499, 2), (1000, 5)) if limit <= top), 10)
+
+
+def _limit(params: Mapping[str, str], default: int) -> int:
+    text = params.get("limit", "")
+    return int(text) if text.isdigit() and len(text) < 6 else default
+
+
+def _open(handler: Handler, weight: Weight = 1) -> Route:
     return Route(Security.NONE, handler, weight, is_account_read=False)
 
 
@@ -37,42 +72,52 @@ def _key(handler: Handler) -> Route:
     return Route(Security.KEY, handler, 1, is_account_read=False)
 
 
-def _read(handler: Handler, weight: int = 1) -> Route:
+def _read(handler: Handler, weight: Weight = 1) -> Route:
     return Route(Security.SIGNED, handler, weight, is_account_read=True)
 
 
-def _signed(handler: Handler, weight: int = 1) -> Route:
-    return Route(Security.SIGNED, handler, weight, is_account_read=False)
+def _signed(handler: Handler, weight: Weight = 1, *, orders: int = 0) -> Route:
+    return Route(Security.SIGNED, handler, weight, is_account_read=False, orders=orders)
 
 
 ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/fapi/v1/ping"): _open(rest_market.ping),
     ("GET", "/fapi/v1/time"): _open(rest_market.time),
     ("GET", "/fapi/v1/exchangeInfo"): _open(rest_market.exchange_info),
-    ("GET", "/fapi/v1/depth"): _open(rest_market.depth, 2),
-    ("GET", "/fapi/v1/ticker/price"): _open(rest_market.price),
-    ("GET", "/fapi/v2/ticker/price"): _open(rest_market.price),
-    ("GET", "/fapi/v1/ticker/bookTicker"): _open(rest_market.book_ticker, 2),
-    ("GET", "/fapi/v1/premiumIndex"): _open(rest_market.premium_index),
+    ("GET", "/fapi/v1/depth"): _open(rest_market.depth, by_depth),
+    ("GET", "/fapi/v1/ticker/price"): _open(rest_market.price, by_symbol(1, 2)),
+    ("GET", "/fapi/v2/ticker/price"): _open(rest_market.price, by_symbol(1, 2)),
+    ("GET", "/fapi/v1/ticker/bookTicker"): _open(rest_market.book_ticker, by_symbol(2, 5)),
+    ("GET", "/fapi/v1/premiumIndex"): _open(rest_market.premium_index, by_symbol(1, 10)),
+    ("GET", "/fapi/v1/aggTrades"): _open(rest_history.agg_trades, 20),
+    ("GET", "/fapi/v1/trades"): _open(rest_history.trades, 5),
+    ("GET", "/fapi/v1/klines"): _open(rest_history.klines, by_klines),
+    ("GET", "/fapi/v1/ticker/24hr"): _open(rest_history.day_ticker, by_symbol(1, 40)),
+    ("GET", "/fapi/v1/fundingRate"): _open(rest_history.funding_rates, 0),
+    ("GET", "/fapi/v1/fundingInfo"): _open(rest_history.funding_info, 0),
     ("POST", "/fapi/v1/listenKey"): _key(rest_account.create_listen_key),
     ("PUT", "/fapi/v1/listenKey"): _key(rest_account.extend_listen_key),
     ("DELETE", "/fapi/v1/listenKey"): _key(rest_account.close_listen_key),
-    ("POST", "/fapi/v1/order"): _signed(rest_orders.place, 0),
+    ("POST", "/fapi/v1/order"): _signed(rest_orders.place, 0, orders=1),
     ("POST", "/fapi/v1/order/test"): _signed(rest_orders.test, 0),
-    ("PUT", "/fapi/v1/order"): _signed(rest_orders.amend, 0),
+    ("PUT", "/fapi/v1/order"): _signed(rest_orders.amend, 0, orders=1),
     ("DELETE", "/fapi/v1/order"): _signed(rest_orders.cancel),
     ("DELETE", "/fapi/v1/allOpenOrders"): _signed(rest_orders.cancel_all),
+    ("POST", "/fapi/v1/batchOrders"): _signed(rest_batch.place, 5, orders=5),
+    ("PUT", "/fapi/v1/batchOrders"): _signed(rest_batch.amend, 5, orders=5),
+    ("DELETE", "/fapi/v1/batchOrders"): _signed(rest_batch.cancel),
+    ("POST", "/fapi/v1/countdownCancelAll"): _signed(rest_batch.countdown, 10),
     ("GET", "/fapi/v1/order"): _read(rest_orders.query),
     ("GET", "/fapi/v1/openOrder"): _read(rest_orders.query_open),
-    ("GET", "/fapi/v1/openOrders"): _read(rest_orders.open_orders),
+    ("GET", "/fapi/v1/openOrders"): _read(rest_orders.open_orders, by_symbol(1, 40)),
     ("GET", "/fapi/v1/allOrders"): _read(rest_orders.all_orders, 5),
     ("GET", "/fapi/v1/userTrades"): _read(rest_orders.user_trades, 5),
-    ("POST", "/fapi/v1/algoOrder"): _signed(rest_orders.place_algo, 0),
-    ("DELETE", "/fapi/v1/algoOrder"): _signed(rest_orders.cancel_algo),
-    ("DELETE", "/fapi/v1/algoOpenOrders"): _signed(rest_orders.cancel_all_algos),
-    ("GET", "/fapi/v1/algoOrder"): _read(rest_orders.query_algo),
-    ("GET", "/fapi/v1/openAlgoOrders"): _read(rest_orders.open_algos),
-    ("GET", "/fapi/v1/allAlgoOrders"): _read(rest_orders.all_algos, 5),
+    ("POST", "/fapi/v1/algoOrder"): _signed(rest_algos.place_algo, 0, orders=1),
+    ("DELETE", "/fapi/v1/algoOrder"): _signed(rest_algos.cancel_algo),
+    ("DELETE", "/fapi/v1/algoOpenOrders"): _signed(rest_algos.cancel_all_algos),
+    ("GET", "/fapi/v1/algoOrder"): _read(rest_algos.query_algo),
+    ("GET", "/fapi/v1/openAlgoOrders"): _read(rest_algos.open_algos, by_symbol(1, 40)),
+    ("GET", "/fapi/v1/allAlgoOrders"): _read(rest_algos.all_algos, 5),
     ("GET", "/fapi/v1/rateLimit/order"): _read(rest_market.order_limits),
     ("GET", "/fapi/v1/positionSide/dual"): _read(rest_account.position_mode, 30),
     ("POST", "/fapi/v1/positionSide/dual"): _signed(rest_account.change_position_mode),

@@ -79,6 +79,7 @@ class PlainOrder:
     amendments: int = 0
     stp_mode: str = "EXPIRE_MAKER"
     good_till_ms: int = 0
+    price_match: str = "NONE"
 
     @property
     def remaining(self) -> Decimal:
@@ -122,6 +123,11 @@ class AlgoOrder:
     reason: str = ""
     stp_mode: str = "EXPIRE_MAKER"
     good_till_ms: int = 0
+    price_match: str = "NONE"
+    activate_price: Decimal = ZERO  # trailing stops only, as are the next three
+    callback_rate: Decimal = ZERO  # percent
+    extreme: Decimal = ZERO  # the best price since it was activated
+    is_activated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +151,10 @@ class Fill:
 
 @dataclass(slots=True, kw_only=True)
 class Leg:
-    """One position side of a symbol. `amount` is negative for SHORT; `cost` is |amount| × entry."""
+    """One position side of a symbol. `amount` is negative for SHORT; `cost` is |amount| × entry.
+
+    `isolated` is the part of the wallet that is set aside for it, 0 with cross margin.
+    """
 
     symbol: str
     position_side: PositionSide
@@ -154,6 +163,7 @@ class Leg:
     realised: Decimal = ZERO
     commission: Decimal = ZERO
     funding: Decimal = ZERO
+    isolated: Decimal = ZERO
     updated_ms: int = 0
 
     @property
@@ -191,6 +201,16 @@ class Books:
     entries: list[Entry] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
     legs: dict[str, dict[PositionSide, Leg]] = field(default_factory=dict)
+    held: list[str] = field(default_factory=list)  # the symbols with a leg that is not flat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FundingRate:
+    """One settlement of the funding of a symbol."""
+
+    time_ms: int
+    rate: Decimal
+    mark: Decimal
 
 
 @dataclass(slots=True, kw_only=True)
@@ -199,16 +219,22 @@ class Market:
 
     last: Decimal | None = None
     mark: Decimal | None = None
+    index: Decimal | None = None  # None: like the mark price
     mark_follows_last: bool = True
     bid: Decimal = ZERO
     ask: Decimal = ZERO
     last_ms: int = 0
     liquidity: Decimal | None = None  # what takers still find; None: everything they ask for
+    taken_bid: Decimal = ZERO  # what takers took off the modelled book since the last trade
+    taken_ask: Decimal = ZERO
+    update_id: int = 1_000_000  # of the order book
     next_trade_id: int = 1_000_001
     next_aggregate_id: int = 500_001
     leverage: int = 20
     margin_type: str = "CROSSED"
     funding_rate: Decimal = Decimal("0.00010000")
+    next_funding_ms: int = 0  # in market time; 0: the next full interval
+    fundings: list[FundingRate] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +249,24 @@ class Options:
     account_first: bool = True  # ACCOUNT_UPDATE before ORDER_TRADE_UPDATE
     forgetful_algo_query: bool = False  # GET algoOrder answers -2013 for an open order
     max_open_algos: int = 200
+    book: str = "exact"  # or "model": spread and depth around the feed's price, see depth.py
+    depth_quote: Decimal = Decimal(20_000)  # what the best level of the modelled book holds
+    maker_fill: str = "touched"  # or "through": only a trade beyond the price fills a maker
+    self_trade_prevention: bool = False  # False: our own orders never meet each other
+    client_id_limit: int = 36  # 35: an id of 36 characters is refused with -4015
+    funding_schedule: bool = False  # settle funding at full intervals of market time
+    funding_interval_ms: int = 8 * 3600 * 1000
+    margin_call_ratio: Decimal = Decimal("0.8")  # maintenance margin ÷ margin balance
+    countdown_cancels_algos: bool = False
+    retry_after: bool = False  # whether 429 and 418 say when to come back
+
+
+@dataclass(slots=True, kw_only=True)
+class Countdown:
+    """A running countdownCancelAll."""
+
+    length_ms: int
+    due_ms: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -244,3 +288,5 @@ class State:
     next_serial: int = 1
     listen_key: str = ""
     listen_key_until_ms: int = 0
+    countdowns: dict[str, Countdown] = field(default_factory=dict)
+    warned: list[str] = field(default_factory=list)  # symbols that got their MARGIN_CALL

@@ -5,17 +5,19 @@ virtual time; `paper.app` puts sockets around it.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from paper import errors, events, ledger, margin
+from paper import errors, events, ledger
 from paper.desk import Desk
 from paper.errors import InconsistentError, RefusedError
 from paper.events import Event
-from paper.matching import ER_LIQUIDATED, Matching
+from paper.forced import Forced
+from paper.market_streams import MarketStreams
+from paper.matching import Ids, Matching
 from paper.params import Params, missing
 from paper.reports import ledger_report
 from paper.routes import ROUTES, Route
@@ -24,7 +26,6 @@ from paper.state import (
     ZERO,
     AlgoOrder,
     AlgoStatus,
-    Leg,
     Market,
     Options,
     OrderStatus,
@@ -33,9 +34,11 @@ from paper.state import (
     Side,
     State,
 )
+from paper.tape import AggTrade, Tape
 
 DEFAULT_WINDOW_MS = 5000
 AHEAD_MS = 1000
+PRESENT_MS = 60_000  # a market that is less than this away lives in the present
 SNAPSHOT_VERSION = 1
 
 
@@ -56,6 +59,11 @@ class World:
     _frozen_until_ms: int
     _matching: Matching
     _desk: Desk
+    _forced: Forced
+    _tape: Tape
+    _streams: MarketStreams
+    _market_ms: int  # the market's time when it was last heard of
+    _seconds: int
 
     def __init__(
         self,
@@ -72,8 +80,12 @@ class World:
         account_first: bool = True,
         forgetful_algo_query: bool = False,
         max_open_algos: int = 200,
+        **more: Any,
     ) -> None:
-        """Open an exchange with the named or given symbols; none named: all built-in ones."""
+        """Open an exchange with the named or given symbols; none named: all built-in ones.
+
+        `more` are further fields of `paper.state.Options`, where each is described.
+        """
         rules = [BUILT_IN[s] if isinstance(s, str) else s for s in symbols or BUILT_IN]
         options = Options(
             maker_fee=maker_fee,
@@ -84,6 +96,7 @@ class World:
             account_first=account_first,
             forgetful_algo_query=forgetful_algo_query,
             max_open_algos=max_open_algos,
+            **more,
         )
         state = State(
             options=options,
@@ -131,33 +144,69 @@ class World:
         is_buyer_maker: bool = False,
         time_ms: int,
         now_ms: int,
+        ids: Ids | None = None,
     ) -> None:
-        """Let somebody else trade. `time_ms` is the market's time, `now_ms` the account's."""
+        """Let somebody else trade. `time_ms` is the market's time, `now_ms` the account's.
+
+        `ids` are the numbers of a recorded trade; without them it gets the next ones.
+        """
         self._now(now_ms)
         self._require(symbol)
         if price <= 0 or quantity <= 0:
             raise ValueError(f"{symbol}: a trade of {quantity} at {price}")
-        self._matching.trade(
-            symbol, price, quantity, is_buyer_maker=is_buyer_maker, time_ms=time_ms, now_ms=now_ms
+        self._market_ms = time_ms
+        numbers = self._matching.trade(
+            symbol,
+            price,
+            quantity,
+            is_buyer_maker=is_buyer_maker,
+            time_ms=time_ms,
+            now_ms=now_ms,
+            ids=ids,
         )
-        self._liquidate_if_due(now_ms)
+        traded = AggTrade(*numbers[:1], price, quantity, *numbers[1:], time_ms, is_buyer_maker)
+        self._tape.record(symbol, traded)
+        self._streams.traded(symbol, traded, time_ms)
+        self._forced.look_after(symbol, now_ms)
 
     def tick(self, now_ms: int, market_ms: int | None = None) -> None:
-        """Let a second pass: mark prices go out, keys and good-till-date orders run out."""
+        """Let a second pass: prices go out, funding falls due, keys and orders run out."""
         self._now(now_ms)
-        time_ms = now_ms if market_ms is None else market_ms
+        time_ms = self._market_ms = now_ms if market_ms is None else market_ms
+        self._seconds += 1
         for symbol, market in self._state.markets.items():
             if market.mark is not None:
-                next_ms = self._desk.next_funding_ms(time_ms)
+                self._forced.settle_due(symbol, time_ms, now_ms)
+                next_ms = self._next_funding(symbol)
                 self._emit(events.mark_price(symbol, market, next_ms, time_ms))
+        self._streams.second(time_ms, self._next_funding, third=self._seconds % 3 == 0)
         for order in self._matching.book.open_orders():
             if 0 < order.good_till_ms <= now_ms:
                 self._matching.expire(order, now_ms, expiry="0", status=OrderStatus.EXPIRED)
+        for algo in self._matching.book.armed_algos():
+            if 0 < algo.good_till_ms <= now_ms:
+                self._matching.end_algo(algo, AlgoStatus.EXPIRED, now_ms)
         if self._state.listen_key and now_ms >= self._state.listen_key_until_ms:
-            self._expire_listen_key(now_ms)
+            self.expire_listen_key(now_ms)
+        self.pulse(now_ms, time_ms)
+
+    def pulse(self, now_ms: int, market_ms: int | None = None) -> None:
+        """Let 100 ms pass: what streams tell at intervals, and the dead man's switch."""
+        for symbol, countdown in list(self._state.countdowns.items()):
+            if countdown.due_ms <= now_ms:
+                del self._state.countdowns[symbol]
+                self._cancel_all(symbol, now_ms)
+        self._streams.pulse(now_ms, self._market_time(now_ms) if market_ms is None else market_ms)
+
+    def listen(self, names: Iterable[str]) -> None:
+        """Say which market streams somebody listens to; most are made only then."""
+        self._streams.want(names)
 
     def drain(self) -> list[Event]:
         """Return the events since the last call, in order."""
+        if self._matching.moved:
+            moved, self._matching.moved = self._matching.moved, set()
+            self._streams.book_moved(moved, self._market_ms)
         drained, self._outbox = self._outbox, []
         return drained
 
@@ -168,7 +217,15 @@ class World:
         self._now(now_ms)
         self._require(symbol)
         self._matching.move_mark(symbol, price, now_ms)
-        self._liquidate_if_due(now_ms)
+        self._forced.look_after(symbol, now_ms)
+
+    def set_index(
+        self, symbol: str, index: Decimal | None, rate: Decimal, next_funding_ms: int
+    ) -> None:
+        """Take over what another exchange says of index price and funding."""
+        self._require(symbol)
+        market = self._state.markets[symbol]
+        market.index, market.funding_rate, market.next_funding_ms = index, rate, next_funding_ms
 
     def set_liquidity(self, symbol: str, quantity: Decimal | None) -> None:
         """Say how much takers still find at the best price; None: all they ask for."""
@@ -218,40 +275,33 @@ class World:
         self._now(now_ms)
         self._require(symbol)
         leg = ledger.leg(self._state.books, symbol, PositionSide(position_side))
-        self._force(leg, quantity, f"adl_autoclose-{self._desk.serial()}", ZERO, now_ms)
+        self._forced.adl(leg, quantity, now_ms)
 
     def liquidate(self, now_ms: int) -> None:
         """Liquidate the account: all orders end, all legs are closed at the mark price."""
         self._now(now_ms)
-        for order in self._matching.book.open_orders():
-            self._matching.expire(order, now_ms, expiry=ER_LIQUIDATED, status=OrderStatus.EXPIRED)
-        for leg in margin.open_legs(self._state):
-            fee = self._state.rules[leg.symbol].liquidation_fee
-            name = f"autoclose-{now_ms}-{self._desk.serial()}"
-            self._force(leg, abs(leg.amount), name, fee, now_ms)
-        if ledger.cover_deficit(self._state.books, now_ms) is not None:
-            wallet = ledger.wallet(self._state.books)
-            self._emit(events.account_update("INSURANCE_CLEAR", wallet, [], now_ms))
+        self._forced.liquidate(now_ms)
 
     def funding(self, symbol: str, rate: Decimal, now_ms: int) -> None:
         """Settle funding on both legs of a symbol; a positive rate is paid by LONG."""
         self._now(now_ms)
         self._require(symbol)
-        mark = margin.mark_of(self._state, symbol)
-        for leg in margin.open_legs(self._state):
-            if leg.symbol == symbol:
-                entry = ledger.fund(self._state.books, leg, mark=mark, rate=rate, now_ms=now_ms)
-                wallet = ledger.wallet(self._state.books)
-                self._emit(
-                    events.account_update(
-                        "FUNDING_FEE", wallet, [], now_ms, change=entry.amount, symbol=symbol
-                    )
-                )
+        self._forced.settle_funding(symbol, rate, now_ms, self._market_time(now_ms))
+        self._forced.look_after(symbol, now_ms)
 
     def freeze_reads(self, until_ms: int) -> None:
         """Answer account reads from the present picture until `until_ms`: reads lag writes."""
         self._frozen = World.restore(self.snapshot())
         self._frozen_until_ms = until_ms
+
+    def change_options(self, **changes: Any) -> None:
+        """Change how the exchange behaves from now on; the names are those of `Options`."""
+        self._state.options = replace(self._state.options, **changes)
+
+    def set_status(self, symbol: str, status: str) -> None:
+        """Change the status of a symbol, as in a trading halt."""
+        self._require(symbol)
+        self._state.rules[symbol] = replace(self._state.rules[symbol], status=status)
 
     def thaw_reads(self) -> None:
         """Answer account reads from the real picture again."""
@@ -318,11 +368,25 @@ class World:
 
     def _adopt(self, state: State) -> None:
         self._state = state
+        books = state.books
+        books.held = [s for s, legs in books.legs.items() if any(x.amount for x in legs.values())]
         self._outbox = []
+        self._market_ms = state.now_ms
+        self._seconds = 0
+        self._tape = Tape(len(state.rules))
         self._frozen = None
         self._frozen_until_ms = 0
         self._matching = Matching(state, self._emit)
-        self._desk = Desk(state=state, matching=self._matching, emit=self._emit)
+        self._streams = MarketStreams(state, self._matching.book, self._tape, self._emit)
+        self._desk = Desk(
+            state=state,
+            matching=self._matching,
+            emit=self._emit,
+            tape=self._tape,
+            settle_streams=lambda: self._streams.settle(self._market_ms),
+            market_ms=self._market_time,
+        )
+        self._forced = Forced(self._desk, self._emit, self._streams)
 
     def _emit(self, event: Event) -> None:
         self._outbox.append(event)
@@ -339,7 +403,23 @@ class World:
             self._frozen = None
         return self._frozen if route.is_account_read else None
 
-    def _expire_listen_key(self, now_ms: int) -> None:
+    def _market_time(self, now_ms: int) -> int:
+        """Return the market's time: a recording's where one plays, else the account's."""
+        is_present = abs(self._market_ms - now_ms) < PRESENT_MS
+        return now_ms if is_present else self._market_ms
+
+    def _next_funding(self, symbol: str) -> int:
+        due = self._state.markets[symbol].next_funding_ms
+        return due or self._desk.next_funding_ms(self._market_ms)
+
+    def _cancel_all(self, symbol: str, now_ms: int) -> None:
+        for order in self._matching.book.open_orders(symbol):
+            self._matching.cancel(order, now_ms)
+        if self._state.options.countdown_cancels_algos:
+            for algo in self._matching.book.armed_algos(symbol):
+                self._matching.end_algo(algo, AlgoStatus.CANCELED, now_ms)
+
+    def expire_listen_key(self, now_ms: int) -> None:
         key, self._state.listen_key = self._state.listen_key, ""
         self._emit(
             Event(
@@ -388,35 +468,6 @@ class World:
         if algo is not None and algo.status is AlgoStatus.NEW:
             return None, algo
         raise RefusedError(*errors.UNKNOWN_ORDER)
-
-    def _force(
-        self, leg: Leg, quantity: Decimal, client_id: str, fee: Decimal, now_ms: int
-    ) -> None:
-        quantity = min(quantity, abs(leg.amount))
-        price = margin.mark_of(self._state, leg.symbol)
-        if not quantity or not price:
-            raise ValueError(f"{leg.symbol} {leg.position_side}: nothing to close")
-        order = PlainOrder(
-            order_id=0,
-            client_id=client_id,
-            symbol=leg.symbol,
-            side=Side.SELL if leg.amount > 0 else Side.BUY,
-            position_side=leg.position_side,
-            type="LIMIT",
-            time_in_force="IOC",
-            price=price,
-            quantity=quantity,
-            reduce_only=True,
-            created_ms=now_ms,
-            updated_ms=now_ms,
-            queue=0,
-            stp_mode="NONE",
-        )
-        self._matching.force(order, price, now_ms, execution_type="CALCULATED", fee=fee)
-
-    def _liquidate_if_due(self, now_ms: int) -> None:
-        if margin.must_liquidate(self._state):
-            self.liquidate(now_ms)
 
 
 def check_timing(params: Mapping[str, str], now_ms: int) -> Answer | None:

@@ -16,7 +16,7 @@ class Bench:
         self.now_ms = START_MS
         self.symbol = symbol
         self.world = World(now_ms=START_MS, **options)
-        self.events: list[dict[str, Any]] = []
+        self.events: list[Any] = []  # objects, and lists of them on streams of all symbols
         if price is not None:
             self.trade(price)
 
@@ -93,7 +93,8 @@ class Bench:
 
     def seen(self, name: str) -> list[dict[str, Any]]:
         """Return the events of one type, in order."""
-        return [event for event in self.events if event["e"] == name]
+        objects = [event for event in self.events if isinstance(event, dict)]
+        return [event for event in objects if event["e"] == name]
 
     def order_story(self, client_id: str) -> list[tuple[str, str]]:
         """Return execution type and status of each event of an order."""
@@ -104,6 +105,24 @@ class Bench:
         """Return the statuses that a conditional order went through."""
         algos = [event["o"] for event in self.seen("ALGO_UPDATE")]
         return [o["X"] for o in algos if o["caid"] == client_id]
+
+    def pulse(self, passed_ms: int) -> None:
+        """Let time pass without a market trade."""
+        self.now_ms += passed_ms
+        self.world.pulse(self.now_ms)
+        self._settle()
+
+    def tick(self, passed_ms: int = 1000) -> None:
+        """Let time pass up to a full second's tick."""
+        self.now_ms += passed_ms
+        self.world.tick(self.now_ms)
+        self._settle()
+
+    def listen(self, *names: str) -> None:
+        """Listen to market streams; what was heard before is forgotten."""
+        self._settle()
+        self.events.clear()
+        self.world.listen(names)
 
     def _settle(self) -> None:
         self.events += [event.data for event in self.world.drain()]

@@ -335,7 +335,7 @@ def test_amendments_that_are_refused_leave_the_order_alone() -> None:
         -5027: {"price": "59000", "quantity": "0.010"},
         -4014: {"price": "59000.05", "quantity": "0.010"},
         -4016: {"price": "63000.1", "quantity": "0.010"},
-        -4164: {"price": "59000", "quantity": "0.001"},
+        -5029: {"price": "59000", "quantity": "0.001"},
         -2019: {"price": "59000", "quantity": "9"},
         -1102: {"price": "59000", "quantity": ""},
     }
