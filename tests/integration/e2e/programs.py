@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE_S = 30.0  # two busy cores; a condition that holds is seen at once
+PATIENCE_S = 45.0  # two busy cores; a condition that holds is seen at once
 _LOOK_EVERY_S = 0.03
 
 
