@@ -219,8 +219,8 @@ class Story:
             if open_requests:
                 for order in open_requests:
                     self.answer(order)
-            elif wake is not None and wake > self.now_ms:
-                self.now_ms = wake
+            elif wake is not None:
+                self.now_ms = max(self.now_ms, wake)
                 self.tell(TimePassed(at_ms=self.now_ms))
             else:
                 return self

@@ -21,6 +21,8 @@ from core.domain.cycle import (
     OrderState,
     OrderStatus,
     OutcomeUnknown,
+    Phase,
+    PositionSide,
     ReportedStatus,
     Request,
     RequestNotSent,
@@ -73,6 +75,9 @@ def order_reported(cycle: Cycle, fact: OrderReported) -> Cycle:
         cycle = replace(cycle, stop_needs_slot=False)
     if known.is_over or not order.is_over:
         return cycle
+    if order.ended_by is EndedBy.PERSON and _went_with_its_side(cycle, order):
+        order = replace(order, ended_by=EndedBy.EXCHANGE)
+        cycle = cycle.with_order(order)
     return _order_ended(cycle, order, fact)
 
 
@@ -178,6 +183,8 @@ def hedge_without_margin(cycle: Cycle, number: int, text: str, at_ms: int) -> Cy
 
 def watch_hedge(cycle: Cycle, number: int, text: str, at_ms: int) -> Cycle:
     """Return the cycle that watches the hedge's trigger itself: no stop order may rest there."""
+    if cycle.phase is not Phase.TRADING:
+        return cycle  # no hedge is wanted any more
     cycle = replace(cycle, hedge_watched=number)
     cycle = cycle.with_alarm(f"hedge-watched-{number}", f"hedge {number}: {text}", at_ms)
     trigger, last = cycle.hedge_triggers[number - 1], cycle.last_price
@@ -292,6 +299,12 @@ def _ended(order: OrderState, fact: OrderReported, request: Request) -> OrderSta
         # An amendment below what was executed meanwhile cancels, too.
         ended_by = EndedBy.US
     return order_over(order, ended_by, fact.at_ms)
+
+
+def _went_with_its_side(cycle: Cycle, order: OrderState) -> bool:
+    """Return whether the exchange took a close-position stop away because nothing is left."""
+    leg = cycle.long if order.position_side is PositionSide.LONG else cycle.short
+    return order.close_position and not leg.quantity
 
 
 def _order_ended(cycle: Cycle, order: OrderState, fact: OrderReported) -> Cycle:

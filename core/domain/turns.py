@@ -15,6 +15,8 @@ def close(cycle: Cycle, reason: CloseReason) -> Cycle:
 
 def fail_hedge(cycle: Cycle, text: str, at_ms: int) -> Cycle:
     """Return the cycle without the hedge asked for: alarm once; `strategy` closes if told to."""
+    if cycle.phase is not Phase.TRADING:
+        return cycle  # none is wanted any more
     cycle = replace(cycle, hedge_failed=True, hedge_fallback=None)
     return cycle.with_alarm("hedge-failed", f"no hedge: {text}", at_ms)
 

@@ -19,6 +19,7 @@ from core.domain.cycle import (
     FillsRead,
     Kind,
     OperatorAction,
+    OrderMissing,
     OrderReported,
     OrderState,
     OrderStatus,
@@ -29,6 +30,7 @@ from core.domain.cycle import (
     Request,
     Role,
     Side,
+    TimePassed,
     TradePrice,
     WantedOrder,
     Withdraw,
@@ -105,7 +107,11 @@ def _turn(draw: st.DrawFn, story: Story, price: Decimal) -> None:
     story.now_ms += draw(st.sampled_from([0, 300, 3_000, 9_000]))
     turn = draw(st.sampled_from(TURNS))
     resting = [o for o in story.cycle.orders if o.is_resting and not o.is_in_flight]
-    asked = [o for o in story.cycle.orders if o.is_in_flight and not o.is_unresolved]
+    asked = [
+        o
+        for o in story.cycle.orders
+        if o.is_in_flight and not o.is_unresolved and o is story.order(name_of(o))
+    ]
     if turn == "trade":
         story.trade(str(price))
     elif turn == "fill" and resting:
@@ -247,6 +253,52 @@ def test_a_settled_cycle_asks_for_nothing_more(story: Story) -> None:
 def test_the_journal_alone_gives_the_cycle_again(story: Story) -> None:
     facts = tuple(fact for step in story.steps for fact in step.facts)
     assert apply_all(story.steps[0].before, facts) == story.cycle
+
+
+@QUICK
+@given(stories(), st.booleans())
+def test_told_to_close_every_cycle_ends_flat_once_the_exchange_answers(
+    story: Story, lost_ones_were_placed: bool
+) -> None:
+    story.operator(OperatorAction.HANDS_ON).operator(OperatorAction.CLOSE)
+    for _ in range(120):
+        if not story.cycle.is_open:
+            break
+        story.now_ms += 1_000
+        for order in story.cycle.orders:
+            current = story.cycle.order(order.client_order_id)
+            if current is not None and not current.is_over:
+                _answered_well(story, current, lost_ones_were_placed)
+        story.position()
+        story.tell(TimePassed(at_ms=story.now_ms))
+    cycle = story.cycle
+    assert cycle.phase is Phase.ENDED
+    assert all(order.is_over for order in cycle.orders)
+    assert (cycle.long.quantity, cycle.short.quantity) == (ZERO, ZERO)
+
+
+def _answered_well(story: Story, order: OrderState, was_placed: bool) -> None:
+    """Tell what an exchange without troubles would, of one order."""
+    if order.is_unresolved and order.status is OrderStatus.INTENDED and not was_placed:
+        name = order.client_order_id
+        story.tell(OrderMissing(at_ms=story.now_ms, client_order_id=name, asked_at_ms=story.now_ms))
+    elif order.is_unresolved:
+        story.report(
+            order,
+            ReportedStatus.OPEN,
+            price=order.target_price,
+            quantity=order.target_quantity,
+            asked_at_ms=story.now_ms,
+        )
+    elif order.is_in_flight:
+        story.answer(order)
+    elif order.is_triggered or (order.is_resting and order.kind is not Kind.STOP_MARKET):
+        leg = story.cycle.long if order.position_side is PositionSide.LONG else story.cycle.short
+        part = order.remaining if order.is_opening else min(order.remaining, leg.quantity)
+        if order.kind is Kind.MARKET and part and order is story.order(name_of(order)):
+            story.fill(name_of(order), "58000", str(part))
+        elif order.kind in (Kind.MARKET, Kind.LIMIT_IOC) or order.is_triggered:
+            story.report(order, ReportedStatus.EXPIRED)
 
 
 # --- The difference ---

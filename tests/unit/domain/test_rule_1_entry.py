@@ -178,3 +178,15 @@ def test_max_hedges_of_0_is_no_failure() -> None:
     story = Story(max_hedges=0).entered().averaged(1, 2, 3)
     assert story.alarms == ()
     assert story.open == {"take_profit": "0.046 @ 58935.4"}
+
+
+def test_refused_for_the_moment_it_is_tried_within_its_time_and_then_expires() -> None:
+    story = Story()
+    while story.order("entry").is_in_flight:
+        story.refuse("entry", -1008)
+        story.now_ms = story.order("entry").retry_at_ms
+        story.wait(0)
+    assert story.asked[0] == "place entry 0.004 @ MARKET"
+    assert len(story.asked) > 4
+    assert story.cycle.close_reason is CloseReason.ENTRY_EXPIRED
+    assert all(step.cycle.orders[0].requested_at_ms < T0 + 15_000 for step in story.steps)

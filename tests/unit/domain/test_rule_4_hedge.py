@@ -331,6 +331,21 @@ def test_never_without_long() -> None:
     assert "cancel hedge 1" in story.asked
 
 
+@pytest.mark.parametrize("code", [-4045, -2021, -4014, -2019])
+def test_refused_when_the_cycle_closes_already_it_is_no_matter(code: int) -> None:
+    story = Story().entered().averaged(1).fill("level 2").operator(OperatorAction.CLOSE)
+    story.refuse("hedge 1", code).settle()
+    assert "hedge-failed" not in story.alarms
+    assert "hedge-watched-1" not in story.alarms
+    assert hedges(story) == {}
+
+
+def test_its_fallback_refused_when_the_cycle_closes_already_is_no_matter() -> None:
+    story = balance(passed().refuse("hedge_market 1", -2019), "300")
+    story.operator(OperatorAction.CLOSE).refuse("hedge_market 1", -2019)
+    assert story.alarms == ()
+
+
 def test_a_hedge_that_triggers_while_the_take_profit_fills_is_closed_at_once() -> None:
     story = Story().entered().averaged(1, 2).fill("take_profit").forget()
     story.fill("hedge 1", "57800")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.domain.cycle import OperatorAction, Phase, ReportedStatus
+from core.domain.cycle import EndedBy, OperatorAction, Phase, ReportedStatus
 from tests.builders import Story, dec
 
 
@@ -110,6 +110,14 @@ def test_ended_by_others_it_is_placed_again(status: ReportedStatus) -> None:
     story = opened().settle().end("hedge_stop 1", status).settle()
     assert stops(story) == {"hedge_stop 1": "all @ 58089.0"}
     assert story.order("hedge_stop 1").attempt == 2
+
+
+def test_one_that_goes_with_its_side_was_nobodys_doing() -> None:
+    story = Story().entered().hedged().operator(OperatorAction.HANDS_OFF).position(short="0")
+    story.now_ms += 3_000
+    story.position(short="0").end("hedge_stop 1", ReportedStatus.CANCELED)
+    assert story.order("hedge_stop 1").ended_by is EndedBy.EXCHANGE
+    assert not [key for key in story.alarms if key.startswith("cancelled-")]
 
 
 def test_ended_by_the_exchange_three_times_it_is_placed_later_and_later_without_end() -> None:
