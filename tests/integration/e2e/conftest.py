@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.e2e.world import World, copy_of, running_world
+from tests.integration.e2e.world import World, copy_of, running
 
 SHOWN = 6_000  # characters of each log
 
@@ -26,8 +26,8 @@ PRICES = {
 def world(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Return the world that the stories share, each on a symbol of its own."""
     folder = tmp_path_factory.mktemp("world")
-    with running_world(folder, copy_of(sqlite_template, folder), PRICES) as running:
-        yield running
+    with running(World(folder, copy_of(sqlite_template, folder), PRICES)) as world:
+        yield world
 
 
 @pytest.hookimpl(wrapper=True)

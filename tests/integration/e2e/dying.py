@@ -1,15 +1,14 @@
-"""Run a program of ours that kills itself at a request of the exchange, when told to.
+"""Run a program of ours that kills (or freezes) itself at a request to the exchange, when told to.
 
     python dying.py ORDERS main.py …
 
 ORDERS is a file that a test writes while the program runs: {"call": "place", "order": "-cl0-",
-"when": "before"}. It is used up by the call that it hits.
+"when": "before", "signal": 9}. It is used up by the call that it hits.
 """
 
 import json
 import os
 import runpy
-import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -37,28 +36,27 @@ def _mortal(
     call: str, original: Callable[..., Awaitable[Any]], orders: Path
 ) -> Callable[..., Awaitable[Any]]:
     async def wrapped(gateway: Any, symbol: str, order: Any) -> Any:
-        when = _told(orders, call, order.client_order_id)
-        if when == "before":
-            _die(orders)
+        told = _told(orders, call, order.client_order_id)
+        if told.get("when") == "before":
+            _suffer(orders, told["signal"])
         answer = await original(gateway, symbol, order)
-        if when == "after":
-            _die(orders)
+        if told.get("when") == "after":
+            _suffer(orders, told["signal"])
         return answer
 
     return wrapped
 
 
-def _told(orders: Path, call: str, client_order_id: str) -> str | None:
+def _told(orders: Path, call: str, client_order_id: str) -> dict[str, Any]:
     if not orders.exists():
-        return None
-    told = json.loads(orders.read_text())
-    is_meant = told["call"] == call and told["order"] in client_order_id
-    return told["when"] if is_meant else None
+        return {}
+    told: dict[str, Any] = json.loads(orders.read_text())
+    return told if told["call"] == call and told["order"] in client_order_id else {}
 
 
-def _die(orders: Path) -> None:
+def _suffer(orders: Path, number: int) -> None:
     orders.unlink()
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), number)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,17 @@ class Program:
         self._process = None
         assert code == -signal.SIGKILL, f"{self.name} was to be killed, it ended with {code}"
 
+    def wait_frozen(self) -> None:
+        """Wait until it has stopped itself in its tracks."""
+        assert self._process is not None
+        pid, flags = self._process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+        until(lambda: os.waitid(os.P_PID, pid, flags) is not None, lambda: f"{self.name} runs")
+
+    def thaw(self) -> None:
+        """Let it go on where it was."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     @property
     def text(self) -> str:
         """Return everything that it has said, all its lives together."""

@@ -3,6 +3,7 @@
 Each story ends as if nothing had happened, with both books being the same to the digit.
 """
 
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -15,7 +16,7 @@ import pytest
 from core.domain.cycle import OrderStatus, Phase, PositionSide, Request, Role
 from core.models import Cycle
 from tests.integration.e2e.programs import until
-from tests.integration.e2e.world import Story, World, copy_of, running_world
+from tests.integration.e2e.world import Story, World, copy_of, running
 
 D = Decimal
 PRICES = {
@@ -58,9 +59,8 @@ BARE = HEDGED | {"order_quan": "0", "grid_long": None, "mg_long": None, "sl_shor
 def mortal(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Return a world whose API and monitor can be killed at a request."""
     folder = tmp_path_factory.mktemp("mortal")
-    url = copy_of(sqlite_template, folder)
-    with running_world(folder, url, PRICES, mortal=True) as running:
-        yield running
+    with running(World(folder, copy_of(sqlite_template, folder), PRICES, mortal=True)) as world:
+        yield world
 
 
 # --- The API dies ---
@@ -151,6 +151,26 @@ def test_monitor_killed_between_the_two_market_orders_of_a_close(
     mortal.start_monitor()
     cycle = story.until_ended("pnl")
     assert cycle.realised == 75 * D("-0.1") + 501 * D("0.096")
+
+
+def test_monitor_frozen_between_commit_and_send_until_another_has_taken_over(
+    mortal: World,
+) -> None:
+    story = Story(mortal, "BTCUSDT")
+    mortal.kill_at("place", "-tp0-", when="before", number=signal.SIGSTOP)
+    story.enter("60000", story.alert(**LADDER))
+    mortal.monitor.wait_frozen()
+    mortal.let_leases_run_out()
+    mortal.other.start()
+    story.until_resting(lv1=("59400", "0.02"), tp0=("60600", "0.01"))
+    mortal.monitor.thaw()  # in the middle of sending, and ten seconds too late for it
+    until(lambda: "lease lost" in mortal.monitor.text, lambda: mortal.monitor.text[-2000:])
+    story.trade("59400")
+    story.until_resting(lv2=("58806", "0.04"), tp0=("60196", "0.03"))
+    mortal.other.stop()
+    mortal.wait_ready()
+    story.trade("60196")
+    story.until_ended("take_profit")
 
 
 def test_monitor_killed_after_a_level_was_filled_unseen(mortal: World) -> None:
@@ -277,7 +297,8 @@ def _is_unresolved(story: Story, request: Request) -> Any:
 
 
 def test_a_story_on_postgresql(migrated_postgres_url: str, tmp_path: Path) -> None:
-    with running_world(tmp_path, migrated_postgres_url, {"SOLUSDT": "150"}) as world:
+    world = World(tmp_path, migrated_postgres_url, {"SOLUSDT": "150"}, FLAT_ACTION="close")
+    with running(world):
         story = Story(world, "SOLUSDT")
         story.enter("150", story.alert(**HEDGED))
         story.until_resting(lv1=("148.5", "1"), tp0=("150.75", "1"))
@@ -292,5 +313,10 @@ def test_a_story_on_postgresql(migrated_postgres_url: str, tmp_path: Path) -> No
         cycle = story.until_ended("pnl")
         assert cycle.realised == 3 * D("140") - D("445.51") + D("6.81") * D("6.7")
         assert len(world.rows(Cycle)) == 1
-        for program in reversed(world.programs):
+        story.enter("150", story.alert(**BARE))
+        story.until_resting(hg1=("149.7", "6.68"), tp0=("150.75", "1"))
+        flat = world.send_alert({"symbol": "SOLUSDT", "positionSide": "flat", "side": "sell"})
+        assert (flat.status, flat.body["status"]) == (200, "accepted")
+        assert story.until_ended("signal").realised == 0
+        for program in (world.monitor, world.api, world.paper):
             program.stop()

@@ -6,6 +6,7 @@ what should rest, and at the end compares our database with the exchange's own l
 
 import json
 import shutil
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,11 +42,18 @@ class World:
     """The three processes and their database."""
 
     def __init__(
-        self, folder: Path, database_url: str, prices: Mapping[str, str], *, mortal: bool
+        self,
+        folder: Path,
+        database_url: str,
+        prices: Mapping[str, str],
+        *,
+        mortal: bool = False,
+        **settings: str,
     ) -> None:
         """Prepare; with `mortal`, API and monitor can be made to kill themselves at a request.
 
-        `prices`: the symbols that are watched, and where they stand at first.
+        `prices`: the symbols that are watched, and where they stand at first. `settings`: variables
+        of the environment beside those that make it a world of its own.
         """
         self._prices = dict(prices)
         self.engine: Engine = make_engine(database_url).execution_options(**{READ_ONLY: True})
@@ -62,6 +70,7 @@ class World:
             "PORT": str(api_port),
             "SYMBOLS": ",".join(prices),
             "TRADEBOX_ENV_FILE": str(empty),
+            **settings,
         }
         wrapped = (_DYING, str(self._death)) if mortal else ()
         paper = ("-m", "paper", "--feed", "manual", "--port", str(paper_port))
@@ -69,18 +78,19 @@ class World:
         self.paper = Program("paper", paper, environment, folder / "paper.log")
         self.api = Program("api", (*wrapped, "main.py"), environment, folder / "api.log")
         self.monitor = Program("monitor", (*wrapped, *watch), environment, folder / "monitor.log")
+        self.other = Program("other monitor", watch, environment, folder / "other.log")
         self.http = httpx.Client(timeout=20, trust_env=False)
 
     @property
     def programs(self) -> tuple[Program, ...]:
-        """Return all three, the exchange first."""
-        return self.paper, self.api, self.monitor
+        """Return all of them, the exchange first."""
+        return self.paper, self.api, self.monitor, self.other
 
     # --- life and death ---
 
     def start(self) -> None:
         """Start everything and return when the symbols are watched."""
-        for program in self.programs:
+        for program in (self.paper, self.api, self.monitor):
             program.start()
         until(lambda: "ready at" in self.paper.text, lambda: self.paper.text)
         for symbol, price in self._prices.items():
@@ -94,29 +104,35 @@ class World:
 
     def start_monitor(self) -> None:
         """Start the monitor and return when it watches, a dead one's lease having run out."""
+        self.let_leases_run_out()
+        self.monitor.start()
+        self.wait_ready()
+
+    def let_leases_run_out(self) -> None:
+        """Let fifteen seconds pass: nothing else of interest would happen in them."""
         with Session(self.engine.execution_options(**{READ_ONLY: False})) as session:
-            # Fifteen seconds pass: nothing else happens in them that is of interest here.
             for lease in session.exec(select(MonitorLease)):
                 lease.expires_at = datetime(2020, 1, 1, tzinfo=UTC)
                 lease.last_check_ok = False
                 session.add(lease)
             session.commit()
-        self.monitor.start()
-        self.wait_ready()
 
     def start_api(self) -> None:
         """Start the API and return when it answers."""
         self.api.start()
         until(self._is_answering, self._health)
 
-    def kill_at(self, method: str, client_id: str, *, when: str) -> None:
+    def kill_at(
+        self, method: str, client_id: str, *, when: str, number: signal.Signals = signal.SIGKILL
+    ) -> None:
         """Order the death of whichever process next calls the gateway's `method` for this order.
 
         `before`: its intent is committed, nothing was sent. `after`: the answer is there, and
         nobody has written it down.
         """
         assert when in ("before", "after")
-        self._death.write_text(json.dumps({"call": method, "order": client_id, "when": when}))
+        told = {"call": method, "order": client_id, "when": when, "signal": number}
+        self._death.write_text(json.dumps(told))
 
     def close(self) -> None:
         """End everything."""
@@ -134,7 +150,6 @@ class World:
 
     def _is_ready(self) -> bool:
         self.paper.require_alive()
-        self.monitor.require_alive()
         if not self._is_answering():
             return False
         watched = self.http.get(f"{self.api_url}/health/ready").json()["watched"]
@@ -414,11 +429,8 @@ def last_webhook(world: World) -> WebHook:
 
 
 @contextmanager
-def running_world(
-    folder: Path, database_url: str, prices: Mapping[str, str], *, mortal: bool = False
-) -> Iterator[World]:
+def running(world: World) -> Iterator[World]:
     """Run a world; whatever happens in it, no process of it stays."""
-    world = World(folder, database_url, prices, mortal=mortal)
     try:
         try:
             world.start()

@@ -1,0 +1,89 @@
+"""Trouble that kills nobody: streams that break, a database that is away, a monitor that froze."""
+
+import sqlite3
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from decimal import Decimal
+
+from core.domain.cycle import Phase
+from core.models import Cycle
+from tests.integration.e2e.programs import until
+from tests.integration.e2e.test_crashes import BARE, HEDGED, LADDER
+from tests.integration.e2e.world import Story, World
+
+D = Decimal
+
+
+def test_many_alerts_at_one_moment_open_one_cycle(world: World) -> None:
+    story = Story(world, "ETHUSDT")
+    story.trade("3000")
+    before = len(world.rows(Cycle))
+    alert = story.alert(**LADDER | {"open_amount": "0.1"})
+    with ThreadPoolExecutor(6) as senders:
+        answers = list(senders.map(world.send_alert, [alert] * 6))
+    assert Counter(answer.status for answer in answers) == {200: 1, 409: 5}
+    assert len(world.rows(Cycle)) == before + 1
+    story.until_resting(lv1=("2970", "0.2"), tp0=("3030", "0.1"))
+    story.trade("3030")
+    assert story.until_ended("take_profit").realised == D("3")
+
+
+def test_fills_that_no_stream_told_are_found_after_the_reconnect(world: World) -> None:
+    story = Story(world, "SOLUSDT")
+    story.enter("150", story.alert(**HEDGED))
+    story.until_resting(lv1=("148.5", "1"), tp0=("150.75", "1"))
+    world.control("streams", {"action": "drop"})
+    story.trade("148.5")
+    story.until_resting(lv2=("147.01", "1"), hg1=("146.72", "6.81"), tp0=("150", "2"))
+    world.control("streams", {"action": "drop"})
+    story.trade("147", "146.7")
+    story.until_resting(hs1=("147.44", None), tp0=("149.25", "3"))
+    world.control("streams", {"action": "drop", "route": "private"})
+    # Both streams may still be away; trades missed are missed, the first one after it counts.
+    until(lambda: _trades_on(story, "140") is not Phase.TRADING, lambda: repr(story.cycle))
+    story.until_ended("pnl")
+
+
+def _trades_on(story: Story, price: str) -> Phase:
+    story.trade(price)
+    return story.cycle.phase
+
+
+def test_person_trades_along(world: World) -> None:
+    """A person buys more of it: counted, offered and sold with the rest."""
+    story = Story(world, "AVAXUSDT")
+    story.enter("20", story.alert(**LADDER | {"open_amount": "20"}))
+    story.until_resting(lv1=("19.8", "40"), tp0=("20.2", "20"))
+    story.by_hand("BUY", "LONG", "5")
+    story.until_resting(lv1=("19.8", "40"), tp0=("20.2", "25"))
+    story.trade("20.2")
+    story.until_ended("take_profit", alarms=["not ours"])
+
+
+def test_reads_that_lag_behind_do_not_end_a_cycle_early(world: World) -> None:
+    story = Story(world, "XRPUSDT")
+    story.enter("2", story.alert(**BARE | {"open_amount": "75"}))
+    story.until_resting(hg1=("1.996", "501"), tp0=("2.01", "75"))
+    world.fault("stale", delay_ms=6000)  # the account's picture stands still: LONG 75
+    story.trade("2.01")
+    cycle = story.until_ended("take_profit")
+    assert cycle.realised == D("0.75")
+
+
+def test_database_away_while_levels_fill(world: World) -> None:
+    story = Story(world, "BTCUSDT")
+    story.enter("60000", story.alert(**LADDER))
+    story.until_resting(lv1=("59400", "0.02"), tp0=("60600", "0.01"))
+    path = str(world.engine.url.database)
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        story.trade("59400")
+        until(
+            lambda: "database away" in world.monitor.text,
+            lambda: world.monitor.text[-2000:],
+        )
+        holder.execute("ROLLBACK")
+    story.until_resting(lv2=("58806", "0.04"), tp0=("60196", "0.03"))
+    story.trade("60196")
+    story.until_ended("take_profit")
