@@ -6,7 +6,7 @@ report shows it. Refusals stand in `order_refusals`; consequences for the strate
 a closed side) are `strategy`'s.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 
@@ -86,7 +86,8 @@ def with_fills(cycle: Cycle, fills: Iterable[Fill]) -> Cycle:
     known = {fill.trade_id for fill in cycle.fills if not fill.is_adjustment}
     new = {fill.trade_id: fill for fill in fills if fill.trade_id not in known}
     if new:
-        cycle = replace(cycle, fills=in_trade_order((*cycle.fills, *new.values())))
+        earlier = _unexplained(cycle.fills, new.values())
+        cycle = replace(cycle, fills=in_trade_order((*earlier, *new.values())))
     for client_order_id in sorted({fill.client_order_id for fill in new.values()}):
         order = cycle.order(client_order_id)
         explained = filled_by(client_order_id, cycle.fills)
@@ -97,6 +98,25 @@ def with_fills(cycle: Cycle, fills: Iterable[Fill]) -> Cycle:
     if ledger == cycle.ledger:
         return cycle
     return _levels_retried(replace(cycle, ledger=ledger))
+
+
+def _unexplained(fills: Iterable[Fill], new: Collection[Fill]) -> Iterator[Fill]:
+    """Yield the fills without what of their adjustments executions now explain: not counted twice.
+
+    An adjustment was booked because nobody could show its fills. One that is told only later, but
+    happened before, is one of them.
+    """
+    explaining = {fill.trade_id: fill.quantity for fill in new}
+    for fill in fills:
+        left = fill.quantity
+        for told in new if fill.is_adjustment else ():
+            is_alike = (told.side, told.position_side) == (fill.side, fill.position_side)
+            if is_alike and told.time_ms <= fill.time_ms:
+                used = min(left, explaining[told.trade_id])
+                explaining[told.trade_id] -= used
+                left -= used
+        if left:
+            yield fill if left == fill.quantity else replace(fill, quantity=left)
 
 
 def foreign_order_of(cycle: Cycle, fill: Fill) -> OrderState:

@@ -57,6 +57,28 @@ class TestOutsideChanges:
         assert story.cycle.long.quantity == dec("0.006")
         assert story.cycle.long.entry == dec("59000")
 
+    @pytest.mark.parametrize(
+        ("sold", "after_ms", "left"),
+        [
+            ("0.003", 0, []),  # the very executions that nobody could show
+            ("0.001", 0, ["0.002"]),  # one of them
+            ("0.001", 5_000, ["0.003"]),  # another one, later
+        ],
+    )
+    def test_executions_that_explain_it_later_take_its_place(
+        self, sold: str, after_ms: int, left: list[str]
+    ) -> None:
+        story = Story().entered().position("0.001")
+        story.now_ms += 3_000
+        story.position("0.001")
+        fill = a_fill(
+            9, "web_1", sold, "60100", side=Side.SELL, time_ms=story.now_ms - 1 + after_ms
+        )
+        held = dec("0.001") if not after_ms else dec(0)
+        story.tell(FillsRead(at_ms=story.now_ms + after_ms, fills=(fill,)))
+        assert story.cycle.long.quantity == held
+        assert [f.quantity for f in story.cycle.fills if f.is_adjustment] == [dec(q) for q in left]
+
     def test_both_sides_at_once(self) -> None:
         story = Story().entered().hedged().position("0.040", "0.100")
         story.now_ms += 3_000
