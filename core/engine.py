@@ -324,6 +324,8 @@ class Desk:
         self._memory.cycles[cycle.cycle_id] = step.cycle
         if step.wake_at_ms is not None:
             self._wake_at(step.wake_at_ms)
+        if cycle.is_open and not step.cycle.is_open:
+            self.spawn(self._check_last_funding())
         if not step.changes_nothing:
             self._around.on_step(self.symbol, step)
         return step.requests
@@ -572,20 +574,28 @@ class Desk:
         )
 
     async def check_funding(self) -> None:
-        """Count the funding payments of the open cycle."""
-        cycle = self.open_cycle
-        if cycle is None:
-            return
-        for record in await self._around.gateway.funding(
-            self.symbol, since_ms=cycle.accepted_at_ms
-        ):
-            if record.transaction_id not in cycle.funding_ids:
-                paid = FundingPaid(
-                    at_ms=self._now(),
-                    transaction_id=record.transaction_id,
-                    amount=record.amount,
-                )
-                self.tell(paid, cycle_id=cycle.cycle_id)
+        """Count the funding payments of the open cycle, and of one that has just ended.
+
+        Raises ExchangeError where the exchange does not answer.
+        """
+        for cycle in tuple(self._memory.cycles.values()):
+            for record in await self._around.gateway.funding(
+                self.symbol, since_ms=cycle.accepted_at_ms
+            ):
+                is_over = cycle.ended_at_ms is not None and record.time_ms > cycle.ended_at_ms
+                if record.transaction_id not in cycle.funding_ids and not is_over:
+                    paid = FundingPaid(
+                        at_ms=self._now(),
+                        transaction_id=record.transaction_id,
+                        amount=record.amount,
+                    )
+                    self.tell(paid, cycle_id=cycle.cycle_id)
+
+    async def _check_last_funding(self) -> None:
+        try:
+            await self.check_funding()
+        except ExchangeError as error:
+            log.warning("funding not read", symbol=self.symbol, error=str(error))
 
     # --- Waiting ---
 
