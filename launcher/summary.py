@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from core.domain.cycle import Cycle, EndedBy, OrderState, OrderStatus, PositionSide, Role, Side
+from core.domain.cycle import Cycle, EndedBy, Leg, OrderState, OrderStatus, PositionSide, Role, Side
 from core.money import ZERO
 from core.narration import figure, net_pnl
 
@@ -149,9 +149,7 @@ def summary(cycle: Cycle, *, now_ms: int) -> list[str]:
         ("duration", duration(ended_ms - cycle.accepted_at_ms)),
     ]
     if cycle.is_open:
-        sides = (("LONG", cycle.long), ("SHORT", cycle.short))
-        held = [f"{s} {figure(leg.quantity)} at {figure(leg.entry)}" for s, leg in sides]
-        rows.insert(0, ("held", ", ".join(held)))
+        rows.insert(0, ("held", f"LONG {_leg(cycle.long)}, SHORT {_leg(cycle.short)}"))
     return [f"{name:<9} {text}" for name, text in rows]
 
 
@@ -163,6 +161,10 @@ def duration(milliseconds: int) -> str:
     if hours:
         return f"{hours} h {minutes:02} min"
     return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+
+
+def _leg(leg: Leg) -> str:
+    return f"{figure(leg.quantity)} at {figure(leg.entry)}" if leg.quantity else "0"
 
 
 def _orders(orders: Iterable[OrderState]) -> str:
