@@ -282,10 +282,9 @@ def _short_from_outside(cycle: Cycle, at_ms: int) -> Cycle:
 
 
 def _short_closed(cycle: Cycle, at_ms: int) -> Cycle:
-    """Return the cycle after SHORT's last closing, once its price is known."""
+    """Return the cycle after SHORT's last closing: who closed it decides about further hedges."""
     closed_by = cycle.short.closed_by
-    is_news = closed_by not in ("", cycle.short_closer) and cycle.ledger.is_priced
-    if not is_news or cycle.phase is not Phase.TRADING:
+    if closed_by in ("", cycle.short_closer) or cycle.phase is not Phase.TRADING:
         return cycle
     cycle = replace(cycle, short_closer=closed_by)
     closer = cycle.order(closed_by)

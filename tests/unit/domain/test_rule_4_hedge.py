@@ -9,14 +9,17 @@ import pytest
 from core.domain.cycle import (
     BalanceRead,
     CloseReason,
+    FillsRead,
     OperatorAction,
     Phase,
+    PositionSide,
     ReportedStatus,
     RulesRead,
+    Side,
 )
 from core.domain.hedging import hedges_done, margin_left
 from core.domain.settings import Bracket, OnHedgeFailed
-from tests.builders import Story, btc_rules, dec
+from tests.builders import Story, a_fill, btc_rules, dec
 
 BRACKETS = (
     Bracket(
@@ -87,6 +90,10 @@ class TestArming:
         story = Story(offset_pluse="-0.1").entered().hedged("57790")
         story.fill("hedge_stop 1", "58090").settle()
         assert hedges(story)["hedge 2"].endswith("@ 57847.7")  # 57790 × 1.001, rounded down
+
+    def test_below_the_trigger_where_the_one_before_filled_above_it(self) -> None:
+        story = Story().entered().hedged("57900").fill("hedge_stop 1", "58190").settle()
+        assert hedges(story)["hedge 2"].endswith("@ 57689.3")  # 57805.0 × 0.998, rounded down
 
 
 class TestItsTriggerPassed:
@@ -195,6 +202,11 @@ class TestItMayNotRest:
         story.fill("hedge_stop 1", "58090").settle()
         assert "hedge 2" in hedges(story)
 
+    def test_a_later_one_is_watched_where_no_level_is_left(self) -> None:
+        story = Story().entered().hedged().fill("hedge_stop 1", "58090").refuse("hedge 2", -4045)
+        story.trade("57684.5").settle().forget().trade("57684.4")
+        assert story.asked == ["place hedge_market 2 0.097 @ MARKET"]
+
 
 class TestEndedByOthers:
     def test_a_person_who_cancels_it_gets_no_other_until_he_says_so(self) -> None:
@@ -297,6 +309,30 @@ class TestTheNextOne:
             quantity=dec("0.103"),
         )
         assert story.settle().open["hedge 2"] == "0.097 @ 57684.4"
+
+    def test_none_is_given_up_while_the_price_of_the_last_one_is_not_known(self) -> None:
+        story = Story().entered().averaged(1, 2).fill("hedge 1", "57800", "0.05").settle()
+        # The rest of it is known as a total only, and SHORT is stopped out before it is read.
+        story.report(story.order("hedge 1"), ReportedStatus.FILLED, executed=dec("0.103"))
+        story.fill("hedge_stop 1", "58090").settle()
+        assert (story.cycle.short.quantity, story.cycle.ledger.is_priced) == (dec(0), False)
+        assert story.alarms == ()
+        name = story.order("hedge 1").client_order_id
+        rest = a_fill(
+            90,
+            name,
+            "0.053",
+            "57800",
+            side=Side.SELL,
+            position_side=PositionSide.SHORT,
+            time_ms=story.now_ms,
+        )
+        stop = story.cycle.fills[-1]
+        story.cycle = replace(
+            story.cycle, fills=(*story.cycle.fills[:-1], replace(stop, trade_id=91))
+        )
+        story.tell(FillsRead(at_ms=story.now_ms, fills=(rest,))).settle()
+        assert hedges(story) == {"hedge 2": "0.097 @ 57684.4"}
 
 
 class TestRefusedForGood:

@@ -66,6 +66,10 @@ class TestMoving:
         story = trailing(trail_2="0", trail_1="0.3").trade("60180", "60250")
         assert (story.cycle.phase, story.cycle.trailing_stop) == (Phase.TRADING, dec("60250"))
 
+    def test_the_same_price_again_does_not_move_it_and_is_tested(self) -> None:
+        story = trailing(trail_2="0", trail_step="0").trade("60180", "60180")
+        assert story.cycle.close_reason is CloseReason.TRAILING
+
     def test_the_guard_follows_at_most_every_5_seconds(self) -> None:
         story = trailing().trade("60180").settle().forget()
         story.now_ms += 1_000

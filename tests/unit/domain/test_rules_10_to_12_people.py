@@ -8,9 +8,11 @@ from core.domain.cycle import (
     OperatorAction,
     OrderMissing,
     Phase,
+    PositionChecked,
     PriceSeen,
     ReportedStatus,
     Side,
+    SideReport,
 )
 from core.domain.strategy import Band, apply_all, band
 from tests.builders import T0, Story, a_fill, dec
@@ -88,12 +90,26 @@ class TestOutsideChanges:
             dec("0.100"),
         )
 
-    def test_a_read_older_than_a_fill_is_ignored(self) -> None:
+    @pytest.mark.parametrize(
+        ("asked_ms", "updated_ms", "is_old"),
+        [(-1, 0, True), (1, -1, True), (1, 0, False), (1, 1, False)],
+    )
+    def test_a_read_older_than_a_fill_is_ignored(
+        self, asked_ms: int, updated_ms: int, is_old: bool
+    ) -> None:
         story = Story().entered()
         story.now_ms += 5_000
-        story.fill("level 1")
-        story.now_ms -= 1
-        assert story.position("0.004").cycle.suspect is None
+        story.fill("level 1").settle()
+        filled = story.cycle.fills[-1].time_ms
+        flat = SideReport(quantity=dec(0), entry=dec(0), updated_at_ms=0)
+        long = SideReport(
+            quantity=dec("0.004"),
+            entry=dec("60000"),
+            updated_at_ms=filled + updated_ms if updated_ms else 0,
+        )
+        asked = filled + asked_ms
+        story.tell(PositionChecked(at_ms=story.now_ms, asked_at_ms=asked, long=long, short=flat))
+        assert (story.cycle.suspect is None) is is_old
 
     def test_an_execution_that_is_not_ours_is_counted_with_an_alarm(self) -> None:
         story = Story().entered()

@@ -316,6 +316,20 @@ class TestTheEnd:
         story.now_ms += 2_500
         assert story.position("0", "0").cycle.phase is Phase.CLOSING
 
+    def test_an_order_that_came_and_went_in_between_begins_it_anew(self) -> None:
+        story = self.flat()
+        story.now_ms += 10
+        story.position("0", "0")
+        story.now_ms += 1_000
+        stray = {"kind": Kind.LIMIT, "price": dec("61000"), "executed": dec("0"), "fill": None}
+        by_foreign(story, "web_1", "0.001", status=ReportedStatus.OPEN, **stray)
+        story.settle()
+        assert story.order("foreign 1").is_over
+        story.now_ms += 2_000
+        assert story.position("0", "0").cycle.phase is Phase.CLOSING
+        story.now_ms += 2_000
+        assert story.position("0", "0").cycle.phase is Phase.ENDED
+
     def test_less_than_a_step_left_over_ends_with_an_alarm(self) -> None:
         story = Story().entered()
         story.cycle = replace(story.cycle, rules=btc_rules(step_size="0.01"))
