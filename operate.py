@@ -50,6 +50,9 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = load_settings()
+        if settings.sqlite_path is not None and not settings.sqlite_path.exists():
+            sys.stderr.write(f"operate: there is no database {settings.shown_url} yet\n")
+            return EXIT_NOT_DONE
         if options.command == "status":
             return asyncio.run(show_status(settings, options.symbol))
         return asyncio.run(ask(settings, options.command, options.symbol, within_s=options.wait))

@@ -34,6 +34,7 @@ make run FEED=scenario:crash PORT=8019.
 files:
   DATA/tradebox.sqlite3, DATA/paper.json   database and paper exchange, carried on by the next start
   DATA/replays/SYMBOL-TIME/                both for one replay: each begins with nothing and is kept
+  DATA/demo.sqlite3                        the database of EXCHANGE=demo
   DATA/operator-password                   the panel's password, made up at the first start
 
 The database and the state of the paper exchange belong together: delete both or none. With
@@ -129,7 +130,8 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str] | None = 
     ):
         option = "--" + name.lower().replace("_", "-")
         # `from` is no name in Python
-        add(option, dest=f"of_{name.lower()}", default=given.get(name, ""), help=text)
+        default, dest = given.get(name, ""), f"of_{name.lower()}"
+        add(option, default=default, dest=dest, metavar=name, help=text)
     found = parser.parse_args(arguments)
     return Options(
         data=found.data,
@@ -153,7 +155,7 @@ def make_plan(options: Options, settings: Settings, *, now: datetime) -> Plan:
         _refuse_feed(options, settings)
         watched = _with_symbol(settings.symbols, symbol)
         return Plan(
-            settings=_with_database(settings, options.data),
+            settings=_with_database(settings, options.data / f"{settings.exchange}.sqlite3"),
             data=options.data,
             symbols=watched,
             symbol=symbol or watched[0],
@@ -179,7 +181,7 @@ def make_plan(options: Options, settings: Settings, *, now: datetime) -> Plan:
     if paper.port == settings.port:
         raise UsageError(f"PORT and PAPER_PORT are both {paper.port}; they need one each")
     return Plan(
-        settings=_with_database(settings, folder),
+        settings=_with_database(settings, folder / DATABASE),
         data=options.data,
         symbols=symbols,
         symbol=symbol or symbols[0],
@@ -266,9 +268,9 @@ def _paper_port(text: str, paper_url: str) -> int:
     return int(text)
 
 
-def _with_database(settings: Settings, folder: Path) -> Settings:
-    """Return the settings with the database that they mean here."""
+def _with_database(settings: Settings, path: Path) -> Settings:
+    """Return the settings with a database of their own, where none is configured."""
     if settings.db_connection_str is not None:
         return settings
-    url = URL.create("sqlite", database=str(folder / DATABASE)).render_as_string()
+    url = URL.create("sqlite", database=str(path)).render_as_string()
     return settings.model_copy(update={"db_connection_str": SecretStr(url)})

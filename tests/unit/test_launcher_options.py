@@ -100,6 +100,7 @@ def test_another_exchange_is_left_to_itself(tmp_path: Path) -> None:
     found = plan(tmp_path, exchange="demo", symbols="XYZUSDT", **keys)
     assert found.paper is None
     assert found.symbols == ("XYZUSDT",)
+    assert found.settings.sqlite_path == tmp_path / "demo.sqlite3", "paper's cycles are not its"
     with pytest.raises(UsageError, match="FEED, SPEED only with EXCHANGE=paper, not demo"):
         plan(tmp_path, "--feed", "scenario", "--speed", "2", exchange="demo", **keys)
 
