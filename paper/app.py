@@ -7,7 +7,7 @@ import hmac
 import logging
 import socket
 import struct
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -39,14 +39,14 @@ class _Meter:
     orders_minute: int = 0
     orders_ten_seconds: int = 0
 
-    def count(self, route: Route, *, is_order: bool) -> dict[str, str]:
-        """Count one request and return its headers."""
-        now = int(time.monotonic())
+    def count(self, route: Route, params: Mapping[str, str], *, is_order: bool) -> dict[str, str]:
+        """Count one request in the windows of the wall clock; return its headers."""
+        now = wall_ms() // 1000
         if now // 60 != self.minute:
             self.minute, self.weight, self.orders_minute = now // 60, 0, 0
         if now // 10 != self.ten_seconds:
             self.ten_seconds, self.orders_ten_seconds = now // 10, 0
-        self.weight += route.weigh({})
+        self.weight += route.weigh(params)
         headers = {"X-MBX-USED-WEIGHT-1M": str(self.weight)}
         if is_order:
             self.orders_minute += 1
@@ -97,7 +97,7 @@ async def _rest(request: web.Request) -> web.StreamResponse:
     if refused is not None:
         _log_refusal(request, refused)
         return _json(refused)
-    headers = wire.meter.count(route, is_order=_is_order(request))
+    headers = wire.meter.count(route, params, is_order=_is_order(request))
     fault = wire.exchange.faults.take(request.method, request.path, params)
     if fault is not None and fault.action == "stale":
         wire.exchange.world.freeze_reads(wall_ms() + fault.delay_ms)
