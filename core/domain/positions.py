@@ -20,6 +20,7 @@ from core.domain.cycle import (
     SideReport,
     SuspectPosition,
 )
+from core.domain.ledger import needs_fills
 from core.domain.order_news import with_fills
 from core.domain.wishes import CLOSING_ROLES
 from core.money import ZERO, to_wire
@@ -38,7 +39,8 @@ def position_checked(cycle: Cycle, fact: PositionChecked) -> Cycle:
     long, short = fact.long.quantity, fact.short.quantity
     if (long, short) == (cycle.long.quantity, cycle.short.quantity):
         return _perhaps_ended(replace(cycle, suspect=None), fact)
-    if any(o.is_unresolved or o.request is Request.PLACE for o in cycle.orders):
+    is_answer_due = any(o.is_unresolved or o.request is Request.PLACE for o in cycle.orders)
+    if is_answer_due or needs_fills(cycle.orders, cycle.fills):
         return replace(cycle, suspect=None, flat_read_at_ms=None)  # that one may explain it
     suspect = cycle.suspect
     if suspect is None or (suspect.long, suspect.short) != (long, short):

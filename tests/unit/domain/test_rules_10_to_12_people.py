@@ -52,6 +52,15 @@ class TestOutsideChanges:
         assert story.position("0.022").cycle.suspect is None
         assert story.cycle.long.quantity == dec("0.010")
 
+    def test_nor_while_the_executions_of_a_known_total_are_being_read(self) -> None:
+        story = Story().entered()
+        profit = story.order("take_profit")
+        story.report(profit, ReportedStatus.OPEN, executed=dec("0.001"))
+        for _ in range(2):  # the reads lag behind
+            story.now_ms += 3_000
+            story.position("0.004")
+        assert story.cycle.long.quantity == dec("0.003")
+
     def test_more_of_it_is_booked_at_the_price_that_explains_the_reported_entry(self) -> None:
         story = Story().entered().position("0.006", entry="59000")
         story.now_ms += 3_000
