@@ -27,6 +27,7 @@ from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
 from core.domain.band import Band
 from core.domain.cycle import (
+    AccountRefused,
     Cycle,
     Fact,
     OperatorAsked,
@@ -373,6 +374,7 @@ class Monitor:
         try:
             await desk.check(picture)
             await desk.check_funding()
+            await desk.check_asset_prices()
         except ExchangeError as error:
             log.warning("check failed", symbol=desk.symbol, error=str(error))
             is_good = False
@@ -469,11 +471,21 @@ class Monitor:
     def _step_taken(self, symbol: str, step: Step) -> None:
         for line in narrate(step):
             (log.warning if line.is_alarm else log.info)(line.text, symbol=symbol)
+        if step.cycle.account_refused_at_ms > step.before.account_refused_at_ms:
+            self._tell_others(symbol)
         for fact in step.facts:
             if isinstance(fact, OrderReported) and fact.asked_at_ms is not None and fact.executed:
                 self._expect_streamed(fact)
         if not step.cycle.is_open:
             self._streamed.clear()
+
+    def _tell_others(self, symbol: str) -> None:
+        """Let every symbol know that the account is refused, unless it was told so itself."""
+        now = self._gateway.now_ms()
+        for other, desk in self._desks.items():
+            cycle = desk.open_cycle
+            if other != symbol and cycle is not None and not cycle.account_refused_at_ms:
+                desk.tell(AccountRefused(at_ms=now))
 
     def _expect_streamed(self, found: OrderReported) -> None:
         """Reconnect when a check found an execution that the stream does not tell within 5 s."""

@@ -31,9 +31,11 @@ from core.domain.asks import (
     ReadPosition,
     ReadRules,
     asks,
+    unpriced_assets,
 )
 from core.domain.cycle import (
     CLIENT_ID_PREFIX,
+    AssetPriced,
     BalanceRead,
     Cycle,
     Fact,
@@ -47,6 +49,7 @@ from core.domain.cycle import (
     OutcomeUnknown,
     Phase,
     PositionChecked,
+    PositionSide,
     PriceSeen,
     Request,
     RequestNotSent,
@@ -128,6 +131,14 @@ def _refused(order: OrderState, now_ms: int, *, code: int, text: str) -> OrderRe
         code=code,
         text=text,
     )
+
+
+def _may_have_filled(order: OrderState, cycle: Cycle, position: PositionChecked) -> bool:
+    """Return whether the order's side differs from the fills in the direction of the order."""
+    is_long = order.position_side is PositionSide.LONG
+    report, leg = (position.long, cycle.long) if is_long else (position.short, cycle.short)
+    moved = report.quantity - leg.quantity
+    return moved > 0 if order.is_opening else moved < 0
 
 
 def may_always_send() -> bool:
@@ -519,12 +530,20 @@ class Desk:
         position = await self._around.gateway.positions(self.symbol)
         known = {fill.trade_id for fill in cycle.fills}
         is_new = any(fill.trade_id not in known for fill in fills.fills)
-        ours = (cycle.long.quantity, cycle.short.quantity)
-        if is_new or (position.long.quantity, position.short.quantity) != ours:
+        if is_new or _may_have_filled(order, cycle, position):
             return (fills, position)
         name = order.client_order_id
         missing = OrderMissing(at_ms=self._now(), client_order_id=name, asked_at_ms=asked_at)
         return (position, missing)
+
+    async def check_asset_prices(self) -> None:
+        """Value commissions that were paid in another asset (BNB); once per cycle and asset."""
+        cycle = self.open_cycle
+        for asset in () if cycle is None else unpriced_assets(cycle):
+            assert cycle is not None
+            price = await self._around.gateway.mark_price(f"{asset}{cycle.rules.quote_asset}")
+            fact = AssetPriced(at_ms=self._now(), asset=asset, price=price)
+            self.tell(fact, cycle_id=cycle.cycle_id)
 
     async def _read_fills(self, cycle: Cycle) -> FillsRead:
         fills = await self._around.gateway.fills(
