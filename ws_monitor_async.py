@@ -8,6 +8,7 @@ monitors never decide for the same one. Composition is in `main`, everything tha
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -576,6 +577,8 @@ def _start() -> int:
     except ConfigInvalid as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    finally:
+        gc.freeze()  # or the interpreter's end would search all that was imported for cycles
 
 
 if __name__ == "__main__":
