@@ -1,0 +1,90 @@
+"""How the monitor starts, or refuses to: the account's position mode and the symbols' names."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from config import Settings
+from core.clients.binance_rest import connect_gateway
+from core.clients.db_async import make_engine
+from core.clients.sql_store import SqlCycleStore
+from paper.exchange import Exchange, wall_ms
+from paper.server import listening
+from paper.world import World
+from ws_monitor_async import Monitor, StartRefused
+
+BTC = "BTCUSDT"
+
+
+@asynccontextmanager
+async def monitor(
+    world: World, database_url: str, symbols: Sequence[str] = (BTC,)
+) -> AsyncIterator[tuple[Monitor, SqlCycleStore]]:
+    """Yield a monitor of the world's account, not yet started."""
+    world.trade(BTC, Decimal(60000), Decimal(1), time_ms=wall_ms(), now_ms=wall_ms())
+    async with listening(Exchange(world)) as address:
+        settings = Settings(paper_url=address, db_connection_str=SecretStr(database_url))
+        gateway = connect_gateway(
+            base_url=address,
+            api_key=settings.api_key.get_secret_value(),
+            api_secret=settings.api_secret,
+            share_percent=50,
+        )
+        store = SqlCycleStore(make_engine(database_url))
+        try:
+            yield (
+                Monitor(
+                    symbols=symbols,
+                    gateway=gateway,
+                    store=store,
+                    settings=settings,
+                    owner="test",
+                ),
+                store,
+            )
+        finally:
+            await gateway.close()
+            await store.close()
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a developer's settings out."""
+    monkeypatch.chdir(tmp_path)
+
+
+async def test_a_flat_account_in_one_way_mode_is_switched(migrated_sqlite_url: str) -> None:
+    world = World(now_ms=wall_ms(), symbols=[BTC], dual_side=False)
+    async with monitor(world, migrated_sqlite_url) as (watching, store):
+        running = asyncio.create_task(watching.run())
+        async with asyncio.timeout(20):
+            while not await store.is_watched(BTC):  # noqa: ASYNC110 - another process's table
+                await asyncio.sleep(0.05)
+        running.cancel()
+        await asyncio.wait({running})
+    answer = world.request("GET", "/fapi/v1/positionSide/dual", {}, wall_ms())
+    assert answer.body == {"dualSidePosition": True}
+
+
+async def test_an_account_in_one_way_mode_with_a_position_is_refused(
+    migrated_sqlite_url: str,
+) -> None:
+    world = World(now_ms=wall_ms(), symbols=[BTC], dual_side=False)
+    async with monitor(world, migrated_sqlite_url) as (watching, store):
+        world.outside_market(BTC, "BUY", "BOTH", Decimal("0.01"), wall_ms())
+        with pytest.raises(StartRefused, match="one-way mode and has positions"):
+            await watching.run()
+        assert not await store.is_watched(BTC)
+
+
+async def test_a_symbol_that_is_not_listed_is_refused_by_name(migrated_sqlite_url: str) -> None:
+    world = World(now_ms=wall_ms(), symbols=[BTC])
+    async with monitor(world, migrated_sqlite_url, [BTC, "NOPEUSDT"]) as (watching, store):
+        with pytest.raises(StartRefused, match="NOPEUSDT is not listed"):
+            await watching.run()
+        assert await store.all_rules() == ()
