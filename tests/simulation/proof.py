@@ -9,7 +9,7 @@ from decimal import Decimal
 from core.domain.cycle import Cycle, Fill, Phase, Role
 from core.domain.step import Step
 from core.domain.strategy import apply_all
-from paper.state import AlgoStatus
+from paper.state import AlgoStatus, Leg
 from paper.world import World
 from tests.simulation.stage import Stage
 
@@ -82,12 +82,41 @@ def prove_protected(stage: Stage) -> None:
     assert (cycle.long.quantity, cycle.short.quantity) == (long, short), story
     if cycle.phase is not Phase.TRADING or cycle.is_hands_off:
         return
-    resting = open_orders(world, stage.symbol)
     if long and cycle.trailing_stop is None and not cycle.close_long_asked:
-        offered = sum((q for name, q in resting if "-tp0-" in name or name.startswith("web")), ZERO)
-        assert offered == long, f"{offered} of {long} are offered\n{story}"
+        _prove_take_profit(stage, story)
     if short and cycle.settings.sl_short is not None and not cycle.close_short_asked:
-        assert any("-hs" in name for name, _ in resting), f"SHORT without a stop\n{story}"
+        _prove_stop_loss(stage, story)
+
+
+def _prove_take_profit(stage: Stage, story: str) -> None:
+    state, settings = stage.world.state, stage.cycle.settings
+    sells = [
+        o
+        for o in state.orders.values()
+        if o.symbol == stage.symbol and o.is_open and (o.side, o.position_side) == ("SELL", "LONG")
+    ]
+    offered = sum((order.remaining for order in sells), ZERO)
+    long = stage.world.position(stage.symbol, "LONG")
+    assert offered == long, f"{offered} of {long} are offered\n{story}"
+    price = _leg(stage, "LONG").entry * (1 + settings.tp / 100)
+    for order in sells:
+        if order.client_id.startswith("tb-"):
+            assert price <= order.price < price + stage.cycle.rules.tick_size, story
+
+
+def _prove_stop_loss(stage: Stage, story: str) -> None:
+    algos = stage.world.state.algos.values()
+    stops = [a for a in algos if a.status is AlgoStatus.NEW and "-hs" in a.client_id]
+    assert len(stops) == 1, f"SHORT without its stop-loss\n{story}"
+    assert stage.cycle.settings.sl_short is not None
+    price = _leg(stage, "SHORT").entry * (1 + stage.cycle.settings.sl_short / 100)
+    assert price <= stops[0].trigger < price + stage.cycle.rules.tick_size, story
+    assert stops[0].close_position
+
+
+def _leg(stage: Stage, side: str) -> Leg:
+    legs = stage.world.state.books.legs[stage.symbol]
+    return next(leg for leg in legs.values() if leg.position_side == side)
 
 
 # --- After each step ---

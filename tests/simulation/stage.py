@@ -301,7 +301,7 @@ class Stage:
             except TimeoutError:
                 pass
             self.check_now.clear()
-            if not self.is_alive or not self.streams.is_connected:
+            if not self.is_alive:
                 continue
             try:
                 await self.desk.check()
@@ -399,6 +399,24 @@ class Stage:
         self.desk.tell(OperatorAsked(at_ms=self.clock.now_ms(), action=action))
         await self.settle()
 
+    async def close(self) -> None:
+        """Let the operator close both sides."""
+        await self.ask(OperatorAction.CLOSE)
+
+    def die_in(self, steps: int, moment: Moment) -> None:
+        """Kill the monitor after some more steps."""
+        self.dies_at = Death(step=len(self.steps) + steps, moment=moment)
+
+    def breaks_off_at(self, step: int, seconds: float) -> None:
+        """Cut the streams after the n-th step; they are back some seconds later."""
+
+        def cut(_: Step) -> None:
+            if len(self.steps) == step:
+                self.market.disconnect()
+                asyncio.get_running_loop().call_later(seconds, self.market.connect)
+
+        self.after_step.append(cut)
+
     async def finish(self) -> None:
         """Let the weather clear and the market trade on at its price, until the cycle has ended."""
         self.market.calm()
@@ -424,6 +442,11 @@ class Stage:
         cycle = self.cycle
         is_busy = any(o.is_in_flight or (o.is_triggered and not o.is_over) for o in cycle.orders)
         return not is_busy and not commands(wanted(cycle), cycle.orders)
+
+    @property
+    def is_told(self) -> bool:
+        """Return whether the streams tell everything that happens."""
+        return self.streams.is_connected and not self.streams.weather.lost
 
     def resting(self) -> dict[str, tuple[Decimal | None, Decimal | None]]:
         """Return what rests on the exchange by our books: role and number → price, quantity."""

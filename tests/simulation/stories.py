@@ -12,8 +12,9 @@ from core.domain.cycle import CloseReason, OperatorAction
 from core.domain.settings import CycleSettings
 from simulation.faults import Fault, FaultKind
 from simulation.loop import run
+from simulation.streams import Weather
 from tests.simulation.proof import prove_ended, prove_protected, watch
-from tests.simulation.stage import Death, Moment, Stage, alert, trailing_alert
+from tests.simulation.stage import CHECK_EVERY_S, Death, Moment, Stage, alert, trailing_alert
 
 D = Decimal
 Path = Callable[[Stage], Awaitable[None]]
@@ -55,7 +56,7 @@ def play(
             if is_disturbed and stage.cycle.is_open:
                 assert stage.is_quiet, "\n".join(stage.told[-20:])
                 prove_protected(stage)
-                await stage.ask(OperatorAction.CLOSE)
+                await stage.close()
             prove_ended(stage)
         return stage
 
@@ -63,7 +64,9 @@ def play(
 
 
 async def rest(stage: Stage) -> None:
-    """Check that what is held has its exits, once nothing is under way."""
+    """Check that what is held has its exits, once nothing is under way and news had their time."""
+    if not stage.is_told:
+        await stage.settle(CHECK_EVERY_S + 10)
     if stage.is_quiet:
         prove_protected(stage)
 
@@ -151,6 +154,27 @@ async def _gapped_with_all_levels_out(stage: Stage) -> None:
     await walk(stage, "57000", "56500", "56000", "55000")
 
 
+async def _funded_to_the_last(stage: Stage) -> None:
+    await enter(stage)
+    await walk(stage, "59700")
+    _fund(stage, "0.0001")
+    await walk(stage, "60000")
+    _fund(stage, "-0.0003")
+    await walk(stage, "60119.1")
+
+
+async def _stopped_out_unseen(stage: Stage) -> None:
+    await enter(stage)
+    await walk(stage, "59700", "59103", "57920.9", "57805")
+    stage.streams.weather = Weather(lost=1.0)
+    for path in ("userTrades", "lgoOrder"):
+        stage.gateway.faults.add(Fault(kind=FaultKind.RESET, method="get", path=path, count=15))
+    await stage.trade("58094.1")
+    await stage.close()
+    await stage.settle(30)
+    stage.market.calm()
+
+
 async def _operator_closes(stage: Stage) -> None:
     await enter(stage)
     await walk(stage, "59700", "59103", "57920.9", "57805")
@@ -200,6 +224,12 @@ STORIES = {
         settings=alert(grid_ahead=3),
         reason=CloseReason.PNL,
         net="30.81789248",
+    ),
+    "funding is paid, the last time just before the end": Story(
+        path=_funded_to_the_last, reason=CloseReason.TAKE_PROFIT, net="2.7994218"
+    ),
+    "the stop-loss fills, and nobody shows its executions for a while": Story(
+        path=_stopped_out_unseen, reason=CloseReason.OPERATOR, net="-62.90277547"
     ),
     "the operator closes both sides": Story(
         path=_operator_closes, reason=CloseReason.OPERATOR, net="-46.40253752"
@@ -348,7 +378,7 @@ async def _both_closes_in_parts(stage: Stage) -> None:
     await walk(stage, "59700", "59103", "57920.9", "57805")
     stage.world.set_liquidity("BTCUSDT", D("0.050"))
     await stage.trade("56900")
-    await stage.settle(3)
+    await stage.settle(0.5)
     stage.world.set_liquidity("BTCUSDT", None)
     await stage.settle()
 
@@ -428,6 +458,11 @@ RACES = {
         path=_both_closes_in_parts, reason=CloseReason.PNL, net="5.24988498"
     ),
 }
+
+
+def _fund(stage: Stage, rate: str) -> None:
+    stage.world.funding("BTCUSDT", D(rate), stage.clock.now_ms())
+    stage.streams.pump()
 
 
 def _open(stage: Stage, part: str) -> str:

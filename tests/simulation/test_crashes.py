@@ -44,6 +44,6 @@ def test_the_monitor_may_die_after_any_step(name: str, subtests: pytest.Subtests
 
 
 @pytest.mark.parametrize("moment", Moment)
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [name for number, name in enumerate(ALL) if number % 3 == 0])
 def test_the_api_may_die_around_the_entry_s_request(name: str, moment: Moment) -> None:
     play(ALL[name], api_dies=moment)
