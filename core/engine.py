@@ -446,8 +446,8 @@ class Desk:
     # --- Requests ---
 
     async def _outcome(self, order: OrderState) -> Fact:
-        if not self._around.may_send():
-            return _not_sent(order, self._now())
+        if not self._around.may_send():  # not at once again: the lease takes its time
+            return _not_sent(order, self._now(), wait_ms=_LOOK_AGAIN_MS)
         return await carry_out(self._around.gateway, self._around.clock, self.symbol, order)
 
     # --- Questions ---
