@@ -43,7 +43,8 @@ class Budget:
             raise RateLimited(
                 retry_after_ms=stopped_until - now_ms, text="the exchange asked us to stop"
             )
-        wanted = [(self._weight, weight)]
+        # What weighs nothing (an order) is not kept waiting by reads that used the weight up.
+        wanted = [(self._weight, weight)] if weight else []
         if is_order:
             wanted += [(window, 1) for window in self._orders]
         for window, amount in wanted:

@@ -48,6 +48,13 @@ def test_orders_have_limits_of_ten_seconds_and_of_a_minute() -> None:
     assert take(budget, 1, weight=1, now_ms=NOW + 50_000) == 1  # reads are not orders
 
 
+def test_reads_that_used_the_weight_up_keep_no_order_from_being_placed() -> None:
+    budget = Budget(share_percent=50)
+    budget.observe({"X-MBX-USED-WEIGHT-1M": "2399"}, NOW)
+    assert take(budget, 1, weight=1) == 0
+    assert take(budget, 1, is_order=True) == 1
+
+
 def test_a_request_that_does_not_fit_says_when_it_will() -> None:
     budget = Budget(share_percent=100)
     take(budget, 1, weight=1680, now_ms=NOW + 15_000)
