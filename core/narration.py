@@ -88,7 +88,8 @@ def _order_lines(before: OrderState | None, order: OrderState, cycle: Cycle) -> 
     if order.is_over and not (before is not None and before.is_over):
         end = _ENDS.get(order.ended_by) if order.ended_by is not None else None
         if end is not None:
-            why = f": {order.refusal_code} {order.refusal_text}" if order.refusal_text else ""
+            is_refused = order.ended_by is EndedBy.REFUSED
+            why = f": {order.refusal_code} {order.refusal_text}" if is_refused else ""
             yield Line(text=f"{name} {end}{why}")
     if order.is_unresolved and not (before is not None and before.is_unresolved):
         yield Line(text=f"{name}: no answer to its {order.request}; finding out")
