@@ -169,6 +169,8 @@ def test_a_timer_survives_news_that_do_not_look_at_the_time() -> None:
             await stage.trade("59700")
             await stage.settle(0.3)
             await stage.trade("59103")  # the next amendment may go only a second after the first
+            await stage.settle(0.1)
+            stage.desk.spawn(asyncio.sleep(0))  # its end wakes the desk
             await stage.settle(3)
             assert stage.resting()["take_profit"] == (D("59726.1"), D("0.022"))
             await stage.close()
