@@ -7,8 +7,9 @@ import hmac
 import logging
 import socket
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -16,44 +17,16 @@ import msgspec
 from aiohttp import web
 
 from paper.control import control_routes
-from paper.exchange import Exchange, wall_ms
-from paper.faults import Fault
-from paper.hub import PING_S, PRIVATE, ROUTES, UNROUTED, Listener
+from paper.exchange import Exchange
+from paper.faults import ERRORS, Fault
+from paper.hub import PRIVATE, ROUTES, UNROUTED, Listener
 from paper.routes import ROUTES as REST_ROUTES
 from paper.routes import Route, Security
 from paper.world import Answer, check_timing, missing_parameter
 
 log = logging.getLogger("paper")
 
-UNKNOWN_OUTCOME = "Unknown error, please check your request or try again later."
-_ORDER_PATHS = ("/fapi/v1/order", "/fapi/v1/algoOrder")
-
-
-@dataclass(slots=True)
-class _Meter:
-    """What the rate-limit headers say; nothing is refused for it yet."""
-
-    minute: int = 0
-    ten_seconds: int = 0
-    weight: int = 0
-    orders_minute: int = 0
-    orders_ten_seconds: int = 0
-
-    def count(self, route: Route, params: Mapping[str, str], *, is_order: bool) -> dict[str, str]:
-        """Count one request in the windows of the wall clock; return its headers."""
-        now = wall_ms() // 1000
-        if now // 60 != self.minute:
-            self.minute, self.weight, self.orders_minute = now // 60, 0, 0
-        if now // 10 != self.ten_seconds:
-            self.ten_seconds, self.orders_ten_seconds = now // 10, 0
-        self.weight += route.weigh(params)
-        headers = {"X-MBX-USED-WEIGHT-1M": str(self.weight)}
-        if is_order:
-            self.orders_minute += 1
-            self.orders_ten_seconds += 1
-            headers["X-MBX-ORDER-COUNT-1M"] = str(self.orders_minute)
-            headers["X-MBX-ORDER-COUNT-10S"] = str(self.orders_ten_seconds)
-        return headers
+_PAGE = "<html><head><title>Request blocked</title></head><body>Request blocked.</body></html>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +36,6 @@ class _Wire:
     exchange: Exchange
     api_key: str
     api_secret: str
-    meter: _Meter = field(default_factory=_Meter)
 
 
 _WIRE = web.AppKey("wire", _Wire)
@@ -90,52 +62,103 @@ async def _rest(request: web.Request) -> web.StreamResponse:
     query = request.raw_path.partition("?")[2]
     body = await request.text()
     params = _params(query, body)
+    exchange = wire.exchange
+    if exchange.now_ms() < exchange.closed_until_ms:
+        return _error_answer("maintenance")
     route = REST_ROUTES.get((request.method, request.path))
     if route is None:
-        return _json(wire.exchange.world.request(request.method, request.path, {}, wall_ms()))
-    refused = _check_security(wire, request, route, params, query, body)
+        return _json(exchange.world.request(request.method, request.path, {}, exchange.now_ms()))
+    headers, refused = exchange.limits.count(
+        request.remote or "", route, params, exchange.world.state.options, exchange.now_ms()
+    )
+    refused = refused or _check_security(wire, request, route, params, query, body)
     if refused is not None:
         _log_refusal(request, refused)
-        return _json(refused)
-    headers = wire.meter.count(route, params, is_order=_is_order(request))
-    fault = wire.exchange.faults.take(request.method, request.path, params)
-    if fault is not None and fault.action == "stale":
-        wire.exchange.world.freeze_reads(wall_ms() + fault.delay_ms)
-        fault = None
-    if fault is not None:
-        log.info("fault  %s %s %s %s", fault.action, fault.when, request.method, request.path)
-    if fault is not None and fault.when == "before":
-        failed = await _suffer(wire, request, fault)
-        if failed is not None:
-            return failed
-    answer = wire.exchange.world.request(request.method, request.path, params, wall_ms())
-    wire.exchange.flush(changed=request.method != "GET" and answer.status == 200)
+        return _json(refused, headers)
+    fault = exchange.faults.take(request.method, request.path, params, exchange.now_ms())
+    if fault is None:
+        return _json(_carry_out(exchange, request, params), headers)
+    return await _carry_out_faulty(exchange, request, params, headers, fault)
+
+
+def _carry_out(exchange: Exchange, request: web.Request, params: dict[str, str]) -> Answer:
+    answer = exchange.world.request(request.method, request.path, params, exchange.now_ms())
+    is_change = request.method != "GET" and answer.status == 200
+    exchange.flush(changed=is_change, symbol=params.get("symbol", ""))
     if answer.status != 200:
         _log_refusal(request, answer)
-    if fault is not None and fault.when == "after":
-        failed = await _suffer(wire, request, fault)
+    return answer
+
+
+async def _carry_out_faulty(
+    exchange: Exchange,
+    request: web.Request,
+    params: dict[str, str],
+    headers: dict[str, str],
+    fault: Fault,
+) -> web.StreamResponse:
+    log.info("fault  %s %s %s %s", fault.action, fault.when, request.method, request.path)
+    if fault.action == "stale":
+        exchange.world.freeze_reads(exchange.now_ms() + fault.delay_ms)
+    elif fault.when == "before":
+        failed = await _suffer(exchange, request, fault)
+        if failed is not None:
+            return failed
+    with _scarce(exchange, params, fault):
+        answer = _carry_out(exchange, request, params)
+    if fault.when == "after" and fault.action != "stale":
+        failed = await _suffer(exchange, request, fault)
         if failed is not None:
             return failed
     return _json(answer, headers)
 
 
-async def _suffer(wire: _Wire, request: web.Request, fault: Fault) -> web.StreamResponse | None:
+@contextlib.contextmanager
+def _scarce(exchange: Exchange, params: dict[str, str], fault: Fault) -> Iterator[None]:
+    """Let a taker find only a part of what it asks for, where the fault says so."""
+    market = exchange.world.state.markets.get(params.get("symbol", ""))
+    if fault.action != "partial" or market is None:
+        yield
+        return
+    before = market.liquidity
+    quantity = params.get("quantity", "0")
+    rules = exchange.world.state.rules[params["symbol"]]
+    found = Decimal(quantity if quantity.replace(".", "", 1).isdigit() else 0)
+    market.liquidity = found * Decimal(str(fault.part)) // rules.step * rules.step
+    try:
+        yield
+    finally:
+        market.liquidity = before
+
+
+async def _suffer(
+    exchange: Exchange, request: web.Request, fault: Fault
+) -> web.StreamResponse | None:
     """Do what the fault says; return an answer when the real one must not be given."""
     match fault.action:
         case "delay":
             await asyncio.sleep(fault.delay_ms / 1000)
         case "hold":
-            await wire.exchange.faults.hold()
+            await exchange.faults.hold()
         case "refuse":
             return _json(Answer(status=fault.status, body={"code": fault.code, "msg": fault.msg}))
+        case "error":
+            return _error_answer(fault.error)
         case "lose" if fault.how == "503":
-            return _json(Answer(status=503, body={"code": -1000, "msg": UNKNOWN_OUTCOME}))
+            return _error_answer("unknown")
         case "lose":
             _reset(request)
             return web.Response()  # goes nowhere: the connection is gone
-        case "stale":
-            pass  # taken care of before the request
+        case _:
+            pass  # taken care of elsewhere
     return None
+
+
+def _error_answer(name: str) -> web.Response:
+    status, code, text = ERRORS[name]
+    if not code:
+        return web.Response(status=status, text=_PAGE, content_type="text/html")
+    return _json(Answer(status=status, body={"code": code, "msg": text}))
 
 
 def _reset(request: web.Request) -> None:
@@ -182,7 +205,7 @@ def _check_security(
     if not hmac.compare_digest(expected, params["signature"].lower()):
         text = "Signature for this request is not valid."
         return Answer(status=400, body={"code": -1022, "msg": text})
-    return check_timing(params, wall_ms())
+    return check_timing(params, wire.exchange.now_ms())
 
 
 def _without_signature(text: str) -> str:
@@ -190,10 +213,6 @@ def _without_signature(text: str) -> str:
     if text.startswith("signature="):
         return ""
     return text.partition("&signature=")[0]
-
-
-def _is_order(request: web.Request) -> bool:
-    return request.method in ("POST", "PUT") and request.path in _ORDER_PATHS
 
 
 def _json(answer: Answer, headers: dict[str, str] | None = None) -> web.Response:
@@ -218,7 +237,7 @@ async def _socket(request: web.Request) -> web.StreamResponse:
     route = request.match_info.get("route", UNROUTED)
     if route and route not in ROUTES:
         raise web.HTTPNotFound
-    ws = web.WebSocketResponse(heartbeat=PING_S, max_msg_size=1024 * 1024)
+    ws = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=1024 * 1024)
     if not ws.can_prepare(request).ok:
         raise web.HTTPNotFound
     await ws.prepare(request)

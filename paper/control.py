@@ -8,8 +8,8 @@ import msgspec
 from aiohttp import web
 
 from paper.errors import RefusedError
-from paper.exchange import Exchange, wall_ms
-from paper.faults import Fault
+from paper.exchange import Exchange
+from paper.faults import Fault, Schedule
 from paper.hub import ROUTES
 
 LOOPBACK = ("127.0.0.1", "::1")
@@ -68,6 +68,31 @@ class _OutsideCancel(_Ask, tag_field="action", tag="cancel"):
     client_id: str
 
 
+class _Options(_Ask):
+    """What may be changed while the exchange runs, see `paper.state.Options`."""
+
+    maker_fee: Decimal | None = None
+    taker_fee: Decimal | None = None
+    spread_ticks: int | None = None
+    over_close: Literal["reject", "cut"] | None = None
+    child_first: bool | None = None
+    account_first: bool | None = None
+    forgetful_algo_query: bool | None = None
+    book: Literal["exact", "model"] | None = None
+    depth_quote: Decimal | None = None
+    maker_fill: Literal["touched", "through"] | None = None
+    self_trade_prevention: bool | None = None
+    client_id_limit: int | None = None
+    funding_schedule: bool | None = None
+    margin_call_ratio: Decimal | None = None
+    countdown_cancels_algos: bool | None = None
+
+
+class _Status(_Ask):
+    symbol: str
+    status: str
+
+
 class _Steps(_Ask):
     count: int = 1
 
@@ -84,6 +109,8 @@ def control_routes(exchange: Exchange) -> list[web.RouteDef]:
         "mark": _mark,
         "liquidity": _liquidity,
         "funding": _funding,
+        "options": _options,
+        "status": _status,
         "adl": _adl,
         "liquidate": _liquidate,
         "expire": _expire,
@@ -140,7 +167,7 @@ async def _trade(exchange: Exchange, request: web.Request) -> Any:
     """Play one trade, or a list of them in order."""
     asked = msgspec.json.decode(await request.read(), type=_Trade | list[_Trade], strict=False)
     for one in asked if isinstance(asked, list) else [asked]:
-        now_ms = wall_ms()
+        now_ms = exchange.now_ms()
         exchange.world.trade(
             one.symbol,
             one.price,
@@ -154,7 +181,7 @@ async def _trade(exchange: Exchange, request: web.Request) -> Any:
 
 async def _mark(exchange: Exchange, request: web.Request) -> Any:
     asked = msgspec.json.decode(await request.read(), type=_Price, strict=False)
-    exchange.world.set_mark(asked.symbol, asked.price, wall_ms())
+    exchange.world.set_mark(asked.symbol, asked.price, exchange.now_ms())
     return {}
 
 
@@ -166,7 +193,20 @@ async def _liquidity(exchange: Exchange, request: web.Request) -> Any:
 
 async def _funding(exchange: Exchange, request: web.Request) -> Any:
     asked = msgspec.json.decode(await request.read(), type=_Funding, strict=False)
-    exchange.world.funding(asked.symbol, asked.rate, wall_ms())
+    exchange.world.funding(asked.symbol, asked.rate, exchange.now_ms())
+    return {}
+
+
+async def _options(exchange: Exchange, request: web.Request) -> Any:
+    asked = msgspec.json.decode(await request.read(), type=_Options, strict=False)
+    changes = {f: getattr(asked, f) for f in asked.__struct_fields__}
+    exchange.world.change_options(**{f: v for f, v in changes.items() if v is not None})
+    return msgspec.to_builtins(exchange.world.state.options)
+
+
+async def _status(exchange: Exchange, request: web.Request) -> Any:
+    asked = msgspec.json.decode(await request.read(), type=_Status)
+    exchange.world.set_status(asked.symbol, asked.status)
     return {}
 
 
@@ -178,7 +218,7 @@ async def _outside(exchange: Exchange, request: web.Request) -> Any:
     asked = msgspec.json.decode(
         await request.read(), type=_OutsideOrder | _OutsideCancel, strict=False
     )
-    world, now_ms = exchange.world, wall_ms()
+    world, now_ms = exchange.world, exchange.now_ms()
     if isinstance(asked, _OutsideCancel):
         world.outside_cancel(asked.client_id, now_ms)
         return {"clientOrderId": asked.client_id}
@@ -190,18 +230,18 @@ async def _outside(exchange: Exchange, request: web.Request) -> Any:
 
 async def _adl(exchange: Exchange, request: web.Request) -> Any:
     asked = msgspec.json.decode(await request.read(), type=_Adl, strict=False)
-    exchange.world.adl(asked.symbol, asked.position_side, asked.quantity, wall_ms())
+    exchange.world.adl(asked.symbol, asked.position_side, asked.quantity, exchange.now_ms())
     return {}
 
 
 async def _liquidate(exchange: Exchange, _request: web.Request) -> Any:
-    exchange.world.liquidate(wall_ms())
+    exchange.world.liquidate(exchange.now_ms())
     return {}
 
 
 async def _expire(exchange: Exchange, request: web.Request) -> Any:
     asked = msgspec.json.decode(await request.read(), type=_Expire, strict=False)
-    exchange.world.expire(asked.client_id, wall_ms(), self_trade=asked.self_trade)
+    exchange.world.expire(asked.client_id, exchange.now_ms(), self_trade=asked.self_trade)
     return {}
 
 
@@ -209,13 +249,31 @@ async def _expire(exchange: Exchange, request: web.Request) -> Any:
 
 
 async def _add_fault(exchange: Exchange, request: web.Request) -> Any:
-    """Order a fault; stale reads without a request to wait for begin at once."""
-    fault = msgspec.json.decode(await request.read(), type=Fault)
-    if fault.action == "stale" and not (fault.method or fault.path or fault.client_id):
-        exchange.world.freeze_reads(wall_ms() + fault.delay_ms)
+    """Order a fault, a list of them or a schedule; what waits for nobody is done at once."""
+    body = await request.read()
+    now_ms = exchange.now_ms()
+    if _is_schedule(body):
+        schedule = msgspec.json.decode(body, type=Schedule)
+        planned = schedule.plan()
+        exchange.faults.note("schedule", schedule.seed, f"{len(planned)} faults", now_ms)
     else:
-        exchange.faults.add(fault)
+        asked = msgspec.json.decode(body, type=Fault | list[Fault])
+        planned = asked if isinstance(asked, list) else [asked]
+    for fault in planned:
+        waits_for_nobody = not (fault.method or fault.path or fault.client_id or fault.in_ms)
+        if fault.action == "stale" and waits_for_nobody:
+            exchange.world.freeze_reads(now_ms + fault.delay_ms)
+            exchange.faults.note("stale", fault.seed, "at once", now_ms)
+        else:
+            exchange.faults.add(fault, now_ms)
+    for due in exchange.faults.due(now_ms):
+        exchange.do(due)
     return exchange.faults.report()
+
+
+def _is_schedule(body: bytes) -> bool:
+    asked = msgspec.json.decode(body)
+    return isinstance(asked, dict) and asked.get("action") == "schedule"
 
 
 async def _faults(exchange: Exchange, _request: web.Request) -> Any:
@@ -223,8 +281,7 @@ async def _faults(exchange: Exchange, _request: web.Request) -> Any:
 
 
 async def _clear_faults(exchange: Exchange, _request: web.Request) -> Any:
-    exchange.faults.clear()
-    exchange.world.thaw_reads()
+    exchange.end_faults()
     return exchange.faults.report()
 
 
@@ -243,7 +300,7 @@ async def _streams(exchange: Exchange, request: web.Request) -> Any:
             for route in [asked.route] if asked.route else ROUTES:
                 exchange.hub.mute(route)
         case "unmute":
-            exchange.hub.unmute()
+            exchange.hub.unmute(asked.route)
     return {}
 
 
@@ -287,7 +344,7 @@ async def _ledger(exchange: Exchange, _request: web.Request) -> Any:
 
 async def _state(exchange: Exchange, _request: web.Request) -> Any:
     return {
-        "now_ms": wall_ms(),
+        "now_ms": exchange.now_ms(),
         "last": {s: f"{p:f}" for s, p in exchange.known_prices().items()},
         "feed": None if exchange.player is None else exchange.player.report(),
         "listeners": exchange.hub.report(),

@@ -4,22 +4,29 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
 from paper import ledger, narrate
-from paper.faults import Faults
+from paper.events import Event
+from paper.faults import Fault, Faults
 from paper.feeds import Holding, Tick
-from paper.hub import Hub
+from paper.hub import LIFE_S, PRIVATE, ROUTES, Hub
+from paper.journal import Journal
+from paper.limits import Limits
+from paper.matching import Ids
 from paper.player import Player
 from paper.state import PositionSide
 from paper.world import World
 
-SAVE_EVERY_S = 0.5
-SAVE_PRICES_EVERY_S = 5.0  # where nothing but prices moved
+SYNC_EVERY_S = 0.5
+SAVE_EVERY_S = 5.0
+MAX_JOURNAL = 4 * 1024 * 1024  # bytes; a longer one is folded into a snapshot before its time
 TICK_EVERY_S = 1.0
+PULSES_PER_TICK = 10
 
 log = logging.getLogger("paper")
 
@@ -36,33 +43,107 @@ def wall_ms() -> int:
 class Exchange:
     """Carries events from the world to the sockets and the world to its file."""
 
-    def __init__(self, world: World, *, state_path: Path | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        *,
+        state_path: Path | None = None,
+        limits: Limits | None = None,
+        socket_life_s: float = LIFE_S,
+    ) -> None:
         self.world = world
-        self.hub = Hub()
+        self.hub = Hub(life_s=socket_life_s, on_wanted=self._listen)
+        self.limits = limits or Limits()
         self.faults = Faults()
+        self.skew_ms = 0  # how far the exchange's clock is ahead of ours
+        self.closed_until_ms = 0  # maintenance
+        self._held_back: dict[str, Event] = {}
         self.player: Player | None = None
         self._state_path = state_path
+        self._journal = None if state_path is None else Journal(state_path)
+        self._generation = 0
         self._dirty = True
         self._saved_at = 0.0
 
-    def flush(self, *, changed: bool = False) -> None:
+    def now_ms(self) -> int:
+        """Return the time on the exchange's clock."""
+        return wall_ms() + self.skew_ms
+
+    def flush(self, *, changed: bool = False, symbol: str = "") -> None:
         """Send out what has happened. Call it after everything that changes the world.
 
-        `changed`: also something that no event tells, so that the state must be written soon.
+        `changed`: also something that no event tells, of `symbol` if it is named.
         """
-        self._dirty = self._dirty or changed
-        for event in self.world.drain():
-            key = self.world.listen_key
-            if event.channel == "account":
-                self._dirty = True
-                text = narrate.line(event)
-                if text is not None:
-                    log.info("%s", text)
-            self.hub.publish(event, key)
+        happened = self.world.drain()
+        account = [event for event in happened if event.channel == "account"]
+        if changed or account:
+            self._dirty = True
+            if self._journal is not None:  # before anybody hears of it
+                self._journal.append(self.world.state, account, [symbol])
+        for event in account:
+            text = narrate.line(event)
+            if text is not None:
+                log.info("%s", text)
+        for event in happened:
+            self._publish(event)
+
+    def _publish(self, event: Event) -> None:
+        """Send one event out, unless a fault says otherwise."""
+        if not self._held_back and not self.faults.disturbs_streams:
+            self.hub.publish(event, self.world.listen_key)
+            return
+        route = PRIVATE if event.channel == "account" else event.channel
+        fault = self.faults.take_stream(route, event.stream, self.now_ms())
+        behind = self._held_back.pop(route, None)
+        key = self.world.listen_key
+        match None if fault is None else fault.action:
+            case "drop":
+                pass
+            case "duplicate":
+                self.hub.publish(event, key)
+                self.hub.publish(event, key)
+            case "late" if fault is not None:
+                loop = asyncio.get_running_loop()
+                loop.call_later(fault.delay_ms / 1000, self.hub.publish, event, key)
+            case "reorder":
+                self._held_back[route] = event  # it goes out after the next one
+            case _:
+                self.hub.publish(event, key)
+        if behind is not None:
+            self.hub.publish(behind, key)
+
+    def do(self, fault: Fault) -> None:
+        """Do now what a fault says that concerns nobody's request."""
+        log.info("fault  %s", fault.action)
+        match fault.action:
+            case "close":
+                self.hub.drop(fault.route)
+            case "silence":
+                for route in [fault.route] if fault.route else ROUTES:
+                    self.hub.mute(route)
+                if fault.delay_ms:
+                    loop = asyncio.get_running_loop()
+                    loop.call_later(fault.delay_ms / 1000, self.hub.unmute, fault.route)
+            case "expire-key":
+                self.world.expire_listen_key(self.now_ms())
+            case "skew":
+                self.skew_ms = fault.delay_ms
+            case "maintenance":
+                self.closed_until_ms = self.now_ms() + fault.delay_ms
+                self.hub.drop("")
+            case _:
+                raise ValueError(f"{fault.action} waits for a request or a message")
+
+    def end_faults(self) -> None:
+        """Bring everything that a fault changed back to normal."""
+        self.faults.clear()
+        self.world.thaw_reads()
+        self.hub.unmute()
+        self.skew_ms = self.closed_until_ms = 0
 
     def play(self, tick: Tick) -> None:
         """Let the market trade."""
-        now_ms = wall_ms()
+        now_ms = self.now_ms()
         self.world.trade(
             tick.symbol,
             tick.price,
@@ -70,6 +151,7 @@ class Exchange:
             is_buyer_maker=tick.is_buyer_maker,
             time_ms=now_ms if tick.time_ms is None else tick.time_ms,
             now_ms=now_ms,
+            ids=None if tick.ids is None else Ids(*tick.ids),
         )
         self.flush()
 
@@ -89,28 +171,62 @@ class Exchange:
         return {symbol: market.last for symbol, market in markets if market.last is not None}
 
     async def beat(self) -> None:
-        """Send mark prices and expire what runs out, every second, for ever."""
+        """Let the exchange's time pass, ten times a second, for ever."""
+        loop, pulses = asyncio.get_running_loop(), 0
+        begin = loop.time()
         while True:
-            await asyncio.sleep(TICK_EVERY_S)
-            market_ms = None if self.player is None else self.player.market_ms()
-            self.world.tick(wall_ms(), market_ms)
-            self.flush()
+            pulses += 1
+            await asyncio.sleep(begin + pulses * TICK_EVERY_S / PULSES_PER_TICK - loop.time())
+            self.pulse(is_second=not pulses % PULSES_PER_TICK)
+
+    def pulse(self, *, is_second: bool) -> None:
+        """Let a tenth of a second pass: faults, streams at intervals, a full second's tick."""
+        now_ms = self.now_ms()
+        for fault in self.faults.due(now_ms):
+            self.do(fault)
+        market_ms = None if self.player is None else self.player.market_ms()
+        if is_second:
+            self.world.tick(now_ms, market_ms)
+        else:
+            self.world.pulse(now_ms, market_ms)
+        self.flush()
 
     async def keep_saving(self) -> None:
-        """Write the state down twice a second while the account changes, for ever."""
+        """Keep what is on disk close to what is, for ever."""
         while True:
-            await asyncio.sleep(SAVE_EVERY_S)
-            if self._dirty or time.monotonic() - self._saved_at >= SAVE_PRICES_EVERY_S:
+            await asyncio.sleep(SYNC_EVERY_S)
+            if self._journal is None:
+                continue
+            if self._dirty:
+                self._dirty = False
+                self._journal.sync()
+            is_due = time.monotonic() - self._saved_at >= SAVE_EVERY_S
+            if is_due or self._journal.size > MAX_JOURNAL:
                 self.save()
 
     def save(self) -> None:
-        """Write the state down; a reader sees the old file or the new one."""
-        if self._state_path is None:
+        """Write the whole state down; a reader sees the old file or the new one."""
+        if self._state_path is None or self._journal is None:
             return
         self._dirty, self._saved_at = False, time.monotonic()
+        self._generation = max(self._generation + 1, wall_ms())
+        whole = self.world.snapshot() | {"generation": self._generation}
         beside = self._state_path.with_name(self._state_path.name + ".new")
-        beside.write_bytes(msgspec.json.encode(self.world.snapshot()))
+        with beside.open("wb") as file:
+            file.write(msgspec.json.encode(whole))
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(beside, self._state_path)
+        self._journal.begin(self._generation, self.world.state)
+
+    def close(self) -> None:
+        """Write everything down for the last time."""
+        self.save()
+        if self._journal is not None:
+            self._journal.close()
+
+    def _listen(self, names: Iterable[str]) -> None:
+        self.world.listen(names)
 
 
 def load_world(path: Path) -> World | None:
@@ -120,8 +236,12 @@ def load_world(path: Path) -> World | None:
         StateFileError: the file is there and cannot be used.
     """
     try:
-        return World.restore(msgspec.json.decode(path.read_bytes()))
+        snapshot = msgspec.json.decode(path.read_bytes())
+        if "generation" in snapshot:
+            added = Journal(path).read_into(snapshot)
+            log.info("state %s and %d changes after it", path, added)
+        return World.restore(snapshot)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise StateFileError(f"state file {path} cannot be read: {error}") from error

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from paper.rules import SymbolRules
 
-SCENARIO, REPLAY, MANUAL = "scenario", "replay", "manual"
+SCENARIO, REPLAY, MANUAL, LIVE = "scenario", "replay", "manual", "live"
 
 
 class FeedError(Exception):
@@ -30,6 +30,7 @@ class Tick:
     quantity: Decimal
     is_buyer_maker: bool
     time_ms: int | None = None
+    ids: tuple[int, int, int] | None = None  # of a recorded aggregated trade: own, first, last
 
 
 class Holding(NamedTuple):
@@ -56,13 +57,13 @@ class FeedPlan:
 
 
 def parse_plan(feed: str, from_text: str, to_text: str) -> FeedPlan:
-    """Return the plan for `scenario[:NAME]`, `replay:PATH[,PATH…]` or `manual`.
+    """Return the plan for `scenario[:NAME]`, `replay:PATH[,PATH…]`, `live` or `manual`.
 
     Raises:
         FeedError: the feed is unknown, or FROM and TO are no times in order.
     """
     kind, _, rest = feed.partition(":")
-    if kind == MANUAL and not rest:
+    if kind in (MANUAL, LIVE) and not rest:
         return FeedPlan(kind=kind)
     if kind == SCENARIO:
         return FeedPlan(kind=kind, scenario=rest or "tour")
@@ -72,7 +73,7 @@ def parse_plan(feed: str, from_text: str, to_text: str) -> FeedPlan:
         if from_ms is not None and to_ms is not None and from_ms >= to_ms:
             raise FeedError(f"FROM {from_text} is not before TO {to_text}")
         return FeedPlan(kind=kind, paths=paths, from_ms=from_ms, to_ms=to_ms)
-    raise FeedError(f"unknown feed {feed!r}: scenario[:NAME], replay:PATH[,PATH] or manual")
+    raise FeedError(f"unknown feed {feed!r}: scenario[:NAME], replay:PATH[,PATH], live or manual")
 
 
 def parse_time(name: str, text: str) -> int | None:

@@ -88,9 +88,25 @@ class Forced:
         """Settle funding once market time has passed the symbol's next settlement."""
         market, interval = self._state.markets[symbol], self._state.options.funding_interval_ms
         following = (time_ms // interval + 1) * interval
-        due, market.next_funding_ms = market.next_funding_ms, following
-        if due and self._state.options.funding_schedule and due <= time_ms:
-            self.settle_funding(symbol, market.funding_rate, now_ms, due)
+        due = market.next_funding_ms
+        if due and time_ms < due <= following:
+            return
+        market.next_funding_ms = following
+        if due and due <= time_ms:
+            self._settle_scheduled(symbol, due, now_ms)
+
+    def take_over(self, symbol: str, rate: Decimal, next_funding_ms: int, now_ms: int) -> None:
+        """Follow another exchange's funding: when its next settlement moves on, one was due."""
+        market = self._state.markets[symbol]
+        due, market.next_funding_ms = market.next_funding_ms, next_funding_ms
+        if 0 < due < next_funding_ms and due <= now_ms:
+            self._settle_scheduled(symbol, due, now_ms)
+        market.funding_rate = rate
+
+    def _settle_scheduled(self, symbol: str, due_ms: int, now_ms: int) -> None:
+        if self._state.options.funding_schedule:
+            rate = self._state.markets[symbol].funding_rate
+            self.settle_funding(symbol, rate, now_ms, due_ms)
             self.look_after(symbol, now_ms)
 
     # --- step by step ----------------------------------------------------------------------

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +16,10 @@ from paper.events import Event
 PUBLIC, MARKET, PRIVATE, UNROUTED = "public", "market", "private", ""
 ROUTES = (PUBLIC, MARKET, PRIVATE)
 QUEUE_SIZE = 10_000  # about a minute of a busy market; who is further behind is cut off
-PING_S = 180.0
+PING_S, PONG_WITHIN_S = 180.0, 600.0
+LIFE_S = 24 * 3600.0
 MAX_REQUESTS_PER_SECOND = 10
+MAX_STREAMS = 1024
 
 log = logging.getLogger("paper")
 
@@ -31,6 +35,7 @@ class Listener:
     streams: dict[str, None] = field(default_factory=dict)  # keeps the order of subscription
     only: frozenset[str] = frozenset()  # account events wanted; empty: all
     queue: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(maxsize=QUEUE_SIZE))
+    ponged_at: float = 0.0
 
     def offer(self, text: str) -> bool:
         """Queue a message; return whether there was room."""
@@ -44,27 +49,30 @@ class Listener:
 class Hub:
     """All listeners of the exchange."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, life_s: float = LIFE_S, on_wanted: Callable[[Iterable[str]], None] | None = None
+    ) -> None:
+        """`on_wanted` hears which market streams somebody listens to, whenever that changes."""
+        self.life_s = life_s
+        self._on_wanted = on_wanted
         self._listeners: set[Listener] = set()
+        self._index: dict[tuple[str, str], dict[Listener, None]] = defaultdict(dict)
         self._muted: set[str] = set()
 
     # --- delivery --------------------------------------------------------------------------
 
     def publish(self, event: Event, listen_key: str) -> None:
         """Hand an event to everybody who subscribed to it on the right route."""
-        route = PRIVATE if event.channel == "account" else MARKET
-        if route in self._muted:
+        if event.channel == "account":
+            # an expiry is the last thing that the holder of the old key hears
+            key = event.data.get("listenKey", listen_key)
+            listeners = self._index.get((PRIVATE, key)) if key else None
+            self._deliver(PRIVATE, event, key, listeners)
             return
-        text = ""
-        for listener in list(self._listeners):
-            name = _name_for(listener, route, event, listen_key)
-            if name is None:
-                continue
-            text = text or msgspec.json.encode(event.data).decode()
-            message = f'{{"stream":"{name}","data":{text}}}' if listener.combined else text
-            if not listener.offer(message):
-                log.warning("a listener on /%s is too slow and was cut off", listener.route)
-                self._cut(listener)
+        self._deliver(event.channel, event, event.stream, self._index.get(_at(event)))
+        if event.channel == PUBLIC:  # all that addresses without a route still get
+            unrouted = self._index.get((UNROUTED, event.stream))
+            self._deliver(UNROUTED, event, event.stream, unrouted)
 
     def drop(self, route: str) -> int:
         """Cut every socket of a route ('' is every route); return how many."""
@@ -77,9 +85,12 @@ class Hub:
         """Swallow the events of a route while its sockets stay open."""
         self._muted.add(route)
 
-    def unmute(self) -> None:
-        """Deliver on all routes again; what was swallowed stays lost."""
-        self._muted.clear()
+    def unmute(self, route: str = "") -> None:
+        """Deliver again, on one route or on all; what was swallowed stays lost."""
+        if route:
+            self._muted.discard(route)
+        else:
+            self._muted.clear()
 
     def report(self) -> list[dict[str, Any]]:
         """Return who listens to what, JSON-able."""
@@ -88,19 +99,47 @@ class Hub:
             for one in self._listeners
         ]
 
+    @property
+    def muted(self) -> frozenset[str]:
+        """Return the routes whose events are swallowed."""
+        return frozenset(self._muted)
+
+    def _deliver(
+        self, route: str, event: Event, name: str, listeners: dict[Listener, None] | None
+    ) -> None:
+        if not listeners or route in self._muted:
+            return
+        text = msgspec.json.encode(event.data).decode()
+        for listener in list(listeners):
+            if listener.only and event.stream not in listener.only:
+                continue
+            message = f'{{"stream":"{name}","data":{text}}}' if listener.combined else text
+            if not listener.offer(message):
+                log.warning("a listener on /%s is too slow and was cut off", listener.route)
+                self._cut(listener)
+
     # --- one socket ------------------------------------------------------------------------
 
     async def serve(self, listener: Listener) -> None:
         """Carry one socket until it ends."""
         self._listeners.add(listener)
-        sender = asyncio.create_task(_send_all(listener))
+        self._subscribe(listener, list(listener.streams))
+        listener.ponged_at = asyncio.get_running_loop().time()
+        tasks = [
+            asyncio.create_task(_send_all(listener)),
+            asyncio.create_task(self._ping(listener)),
+        ]
         try:
-            await self._receive(listener)
+            async with asyncio.timeout(self.life_s):
+                await self._receive(listener)
+        except TimeoutError:
+            log.info("a listener on /%s has lived its time", listener.route)
+            await listener.socket.close(code=1001, message=b"time is up")
         finally:
-            self._listeners.discard(listener)
-            sender.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sender
+            self._forget(listener)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def close(self) -> None:
         """End every socket politely."""
@@ -108,63 +147,97 @@ class Hub:
         await asyncio.gather(*closing, return_exceptions=True)
 
     async def _receive(self, listener: Listener) -> None:
-        loop = asyncio.get_running_loop()
+        loop, socket = asyncio.get_running_loop(), listener.socket
         second, count = 0, 0
-        async for message in listener.socket:
+        async for message in socket:
+            if message.type is WSMsgType.PONG:
+                listener.ponged_at = loop.time()
+                continue
             now = int(loop.time())
             second, count = (now, count + 1) if now == second else (now, 1)
             if count > MAX_REQUESTS_PER_SECOND:
-                await listener.socket.close(code=1008, message=b"Too many requests")
+                await socket.close(code=1008, message=b"Too many requests")
                 return
-            if message.type is WSMsgType.TEXT:
-                listener.offer(msgspec.json.encode(answer(listener, message.data)).decode())
+            if message.type is WSMsgType.PING:
+                await socket.pong(message.data)
+            elif message.type is WSMsgType.TEXT:
+                listener.offer(msgspec.json.encode(self._answer(listener, message.data)).decode())
+                if len(listener.streams) > MAX_STREAMS:
+                    await socket.close(code=1008, message=b"Too many streams")
+                    return
+
+    async def _ping(self, listener: Listener) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(PING_S)
+            if loop.time() - listener.ponged_at > PONG_WITHIN_S:
+                self._cut(listener)
+                return
+            with contextlib.suppress(ConnectionError):
+                await listener.socket.ping()
 
     def _cut(self, listener: Listener) -> None:
-        self._listeners.discard(listener)
+        self._forget(listener)
         if isinstance(listener.transport, asyncio.WriteTransport):
             listener.transport.abort()
 
+    # --- subscriptions ---------------------------------------------------------------------
 
-def answer(listener: Listener, text: str) -> dict[str, Any]:
-    """Carry out one control message of a socket and return the reply."""
-    try:
-        request = msgspec.json.decode(text)
-        method, identity = request["method"], request.get("id")
-        params = request.get("params") or []
-        if not isinstance(params, list):
-            raise TypeError
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
-        return {"code": 2, "msg": "Invalid request: unknown format"}
-    match method:
-        case "SUBSCRIBE":
-            listener.streams.update(dict.fromkeys(str(name) for name in params))
-        case "UNSUBSCRIBE":
-            for name in params:
-                listener.streams.pop(str(name), None)
-        case "LIST_SUBSCRIPTIONS":
-            return {"result": list(listener.streams), "id": identity}
-        case "SET_PROPERTY" if len(params) == 2 and params[0] == "combined":
-            listener.combined = bool(params[1])
-        case "GET_PROPERTY" if params == ["combined"]:
-            return {"result": listener.combined, "id": identity}
-        case _:
-            return {"code": 2, "msg": f"Invalid request: unknown method {method}", "id": identity}
-    return {"result": None, "id": identity}
+    def _answer(self, listener: Listener, text: str) -> dict[str, Any]:
+        """Carry out one control message of a socket and return the reply."""
+        try:
+            request = msgspec.json.decode(text)
+            method, identity = request["method"], request.get("id")
+            params = request.get("params") or []
+            if not isinstance(params, list):
+                raise TypeError
+        except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+            return {"code": 2, "msg": "Invalid request: unknown format"}
+        match method:
+            case "SUBSCRIBE":
+                self._subscribe(listener, [str(name) for name in params])
+            case "UNSUBSCRIBE":
+                self._unsubscribe(listener, [str(name) for name in params])
+            case "LIST_SUBSCRIPTIONS":
+                return {"result": list(listener.streams), "id": identity}
+            case "SET_PROPERTY" if len(params) == 2 and params[0] == "combined":
+                listener.combined = bool(params[1])
+            case "GET_PROPERTY" if params == ["combined"]:
+                return {"result": listener.combined, "id": identity}
+            case _:
+                text = f"Invalid request: unknown method {method}"
+                return {"code": 2, "msg": text, "id": identity}
+        return {"result": None, "id": identity}
+
+    def _subscribe(self, listener: Listener, names: list[str]) -> None:
+        for name in names:
+            listener.streams[name] = None
+            self._index[listener.route, name][listener] = None
+        self._tell_wanted(listener)
+
+    def _unsubscribe(self, listener: Listener, names: list[str]) -> None:
+        for name in names:
+            listener.streams.pop(name, None)
+            listeners = self._index.get((listener.route, name), {})
+            listeners.pop(listener, None)
+            if not listeners:
+                self._index.pop((listener.route, name), None)
+        self._tell_wanted(listener)
+
+    def _forget(self, listener: Listener) -> None:
+        if listener in self._listeners:
+            self._listeners.discard(listener)
+            streams = dict(listener.streams)
+            self._unsubscribe(listener, list(streams))
+            listener.streams = streams
+
+    def _tell_wanted(self, listener: Listener) -> None:
+        if self._on_wanted is not None and listener.route != PRIVATE:
+            self._on_wanted({name for route, name in self._index if route != PRIVATE})
 
 
-def _name_for(listener: Listener, route: str, event: Event, listen_key: str) -> str | None:
-    """Return the stream name under which a listener gets an event, None when it does not."""
-    if listener.route != route:
-        return None
-    if route == PRIVATE:
-        # an expiry is the last thing that the holder of the old key hears
-        key = event.data.get("listenKey", listen_key)
-        wanted = not listener.only or event.stream in listener.only
-        return key if key and key in listener.streams and wanted else None
-    if event.stream in listener.streams:
-        return event.stream
-    plain = event.stream.removesuffix("@1s")
-    return plain if plain in listener.streams else None
+def _at(event: Event) -> tuple[str, str]:
+    return event.channel, event.stream
 
 
 async def _send_all(listener: Listener) -> None:

@@ -21,6 +21,7 @@ from paper.rules import SymbolRules
 _SYMBOL = re.compile(r"(?<![A-Z0-9])([A-Z0-9]{2,20}(?:USDT|USDC))(?![A-Z0-9])")
 _MICROSECONDS = 10**14  # dumps of some markets give times in microseconds
 _TRADE_COLUMNS = ("price", "quantity", "transact_time", "is_buyer_maker")
+_ID_COLUMNS = ("agg_trade_id", "first_trade_id", "last_trade_id")
 _CANDLE_COLUMNS = ("open_time", "open", "high", "low", "close", "volume", "close_time")
 _AGG_TRADE_ORDER = (
     "agg_trade_id",
@@ -67,6 +68,14 @@ class _Row:
     def time_ms(self, column: str) -> int:
         value = int(self.decimal(column))
         return value // 1000 if value >= _MICROSECONDS else value
+
+    def ids(self) -> tuple[int, int, int] | None:
+        """Return the trade's numbers, None where the dump leaves one out."""
+        texts = [self.values.get(column, "") for column in _ID_COLUMNS]
+        if not all(text.isascii() and text.isdigit() for text in texts):
+            return None
+        own, first, last = map(int, texts)
+        return own, first, last
 
     def flag(self, column: str) -> bool:
         text = self.values[column].strip().lower()
@@ -138,6 +147,7 @@ def _on_one_clock(ticks: Iterable[Tick]) -> Iterator[Tick]:
             quantity=tick.quantity,
             is_buyer_maker=tick.is_buyer_maker,
             time_ms=time_ms,
+            ids=tick.ids,
         )
 
 
@@ -231,6 +241,7 @@ def _trade(row: _Row, rules: SymbolRules) -> Iterator[Tick]:
             quantity=quantity,
             is_buyer_maker=row.flag("is_buyer_maker"),
             time_ms=row.time_ms("transact_time"),
+            ids=row.ids(),
         )
 
 

@@ -11,17 +11,6 @@ from paper.state import ZERO
 Body = dict[str, Any] | list[dict[str, Any]]
 DEPTHS = (5, 10, 20, 50, 100, 500, 1000)
 
-ORDER_LIMITS = (
-    {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": 1200},
-    {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 300},
-)
-WEIGHT_LIMIT = {
-    "rateLimitType": "REQUEST_WEIGHT",
-    "interval": "MINUTE",
-    "intervalNum": 1,
-    "limit": 2400,
-}
-
 
 def ping(_desk: Desk, _params: Params, _now_ms: int) -> Body:
     """GET /fapi/v1/ping."""
@@ -39,7 +28,10 @@ def exchange_info(desk: Desk, _params: Params, now_ms: int) -> Body:
         "timezone": "UTC",
         "serverTime": now_ms,
         "futuresType": "U_MARGINED",
-        "rateLimits": [dict(WEIGHT_LIMIT), *(dict(limit) for limit in ORDER_LIMITS)],
+        "rateLimits": [
+            _limit("REQUEST_WEIGHT", "MINUTE", 1, desk.state.options.weight_limit),
+            *_order_limits(desk),
+        ],
         "exchangeFilters": [],
         "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}],
         "symbols": [rules.exchange_info() for rules in desk.state.rules.values()],
@@ -95,9 +87,21 @@ def touch(desk: Desk, symbol: str) -> tuple[order_book.Level, order_book.Level]:
     return (bids or [nothing])[0], (asks or [nothing])[0]
 
 
-def order_limits(_desk: Desk, _params: Params, _now_ms: int) -> Body:
+def order_limits(desk: Desk, _params: Params, _now_ms: int) -> Body:
     """GET /fapi/v1/rateLimit/order."""
-    return [dict(limit) for limit in ORDER_LIMITS]
+    return _order_limits(desk)
+
+
+def _order_limits(desk: Desk) -> list[dict[str, Any]]:
+    options = desk.state.options
+    return [
+        _limit("ORDERS", "MINUTE", 1, options.orders_minute),
+        _limit("ORDERS", "SECOND", 10, options.orders_ten_seconds),
+    ]
+
+
+def _limit(kind: str, interval: str, number: int, limit: int) -> dict[str, Any]:
+    return {"rateLimitType": kind, "interval": interval, "intervalNum": number, "limit": limit}
 
 
 def _one_or_all(params: Params, rows: list[dict[str, Any]]) -> Body:
@@ -136,6 +140,6 @@ def _premium(desk: Desk, symbol: str, now_ms: int) -> dict[str, Any]:
         "estimatedSettlePrice": mark,
         "lastFundingRate": f"{market.funding_rate:.8f}",
         "interestRate": "0.00010000",
-        "nextFundingTime": desk.next_funding_ms(desk.market_ms(now_ms)),
+        "nextFundingTime": market.next_funding_ms or desk.next_funding_ms(desk.market_ms(now_ms)),
         "time": desk.market_ms(now_ms),
     }

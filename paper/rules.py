@@ -204,6 +204,11 @@ def _brackets(*tiers: tuple[int, int, str]) -> tuple[Bracket, ...]:
     return tuple(result)
 
 
+def default_brackets() -> tuple[Bracket, ...]:
+    """Return cautious tiers for a symbol whose own ones are not known."""
+    return _SMALL
+
+
 _MILLION = 1_000_000
 _BTC = _brackets(
     (125, 50_000, "0.004"),

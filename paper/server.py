@@ -10,6 +10,7 @@ from paper.app import build_app
 from paper.exchange import Exchange
 
 LOCAL = "127.0.0.1"
+HIGHEST_PORT = 65535
 DEFAULT_KEY = "paper-key"
 DEFAULT_SECRET = "paper-secret"
 
@@ -34,6 +35,8 @@ async def listening(
     Raises:
         PortError: the port is taken or may not be used.
     """
+    if not 0 <= port <= HIGHEST_PORT:  # uvloop would take the remainder
+        raise PortError(f"cannot listen on {host}:{port}: no such port")
     app = build_app(exchange, api_key=api_key, api_secret=api_secret)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()

@@ -258,6 +258,9 @@ class Options:
     funding_interval_ms: int = 8 * 3600 * 1000
     margin_call_ratio: Decimal = Decimal("0.8")  # maintenance margin ÷ margin balance
     countdown_cancels_algos: bool = False
+    weight_limit: int = 2400  # a minute and address
+    orders_minute: int = 1200
+    orders_ten_seconds: int = 300
     retry_after: bool = False  # whether 429 and 418 say when to come back
 
 

@@ -220,12 +220,12 @@ class World:
         self._forced.look_after(symbol, now_ms)
 
     def set_index(
-        self, symbol: str, index: Decimal | None, rate: Decimal, next_funding_ms: int
+        self, symbol: str, index: Decimal, rate: Decimal, next_funding_ms: int, now_ms: int
     ) -> None:
         """Take over what another exchange says of index price and funding."""
         self._require(symbol)
-        market = self._state.markets[symbol]
-        market.index, market.funding_rate, market.next_funding_ms = index, rate, next_funding_ms
+        self._state.markets[symbol].index = index
+        self._forced.take_over(symbol, rate, next_funding_ms, now_ms)
 
     def set_liquidity(self, symbol: str, quantity: Decimal | None) -> None:
         """Say how much takers still find at the best price; None: all they ask for."""

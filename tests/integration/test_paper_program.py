@@ -189,7 +189,7 @@ def test_a_recording_that_breaks_ends_the_program(
 
 
 BAD: dict[str, tuple[tuple[str, ...], str]] = {
-    "an unknown feed": (("--feed", "live"), "unknown feed 'live'"),
+    "an unknown feed": (("--feed", "tea"), "unknown feed 'tea'"),
     "an unknown scenario": (("--feed", "scenario:moon"), "unknown scenario 'moon'"),
     "a missing file": (("--feed", "replay:/no/such.csv"), "/no/such.csv: no such file"),
     "an unknown symbol": (("--symbols", "NOPEUSDT"), "--symbols: NOPEUSDT not among"),

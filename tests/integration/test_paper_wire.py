@@ -1,8 +1,6 @@
 """The paper exchange over real sockets: signatures, python-binance, streams, faults."""
 
 import asyncio
-import hashlib
-import hmac
 import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -14,99 +12,15 @@ import pytest
 from binance.async_client import AsyncClient
 from binance.exceptions import BinanceAPIException
 
-from paper.exchange import Exchange, wall_ms
-from paper.server import DEFAULT_KEY, DEFAULT_SECRET, listening
-from paper.world import World
-
-BTC = "BTCUSDT"
-BUY: dict[str, Any] = {
-    "symbol": BTC,
-    "side": "BUY",
-    "positionSide": "LONG",
-    "type": "MARKET",
-    "quantity": "0.004",
-}
-
-
-class Wire:
-    """A running exchange and a plain client of it."""
-
-    def __init__(self, exchange: Exchange, address: str, session: aiohttp.ClientSession) -> None:
-        self.exchange = exchange
-        self.address = address
-        self.session = session
-
-    async def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        key: str = DEFAULT_KEY,
-        in_body: bool = False,
-        **params: Any,
-    ) -> tuple[int, Any]:
-        """Send a signed request and return status and body."""
-        text = urlencode({"timestamp": wall_ms(), **params})
-        text += f"&signature={_sign(text)}"
-        return await self.send_raw(method, path, text, key=key, in_body=in_body)
-
-    async def send_raw(
-        self, method: str, path: str, text: str, *, key: str = DEFAULT_KEY, in_body: bool = False
-    ) -> tuple[int, Any]:
-        """Send exactly this text as query or body."""
-        url = f"{self.address}/fapi/{path}"
-        headers = {"X-MBX-APIKEY": key} if key else {}
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        if in_body:
-            request = self.session.request(method, url, data=text, headers=headers | form)
-        else:
-            request = self.session.request(method, f"{url}?{text}", headers=headers)
-        async with request as response:
-            return response.status, await response.json()
-
-    async def control(self, path: str, body: object | None = None, method: str = "") -> Any:
-        """Use the control interface; it must agree."""
-        verb = method or ("GET" if body is None else "POST")
-        async with self.session.request(verb, f"{self.address}/paper/{path}", json=body) as answer:
-            assert answer.status == 200, await answer.text()
-            return await answer.json()
-
-    async def trade(self, price: str, quantity: str = "100") -> None:
-        """Let the market trade."""
-        await self.control("trade", {"symbol": BTC, "price": price, "quantity": quantity})
-
-    async def listen(self, path: str) -> aiohttp.ClientWebSocketResponse:
-        """Open a socket."""
-        return await self.session.ws_connect(f"{self.address}{path}")
-
-    async def listen_key(self) -> str:
-        """Return the listen key."""
-        _, body = await self.send_raw("POST", "v1/listenKey", "")
-        return str(body["listenKey"])
-
-
-def _sign(text: str) -> str:
-    return hmac.new(DEFAULT_SECRET.encode(), text.encode(), hashlib.sha256).hexdigest()
-
-
-async def _next(socket: aiohttp.ClientWebSocketResponse) -> Any:
-    return await socket.receive_json(timeout=5)
-
-
-async def _is_silent(socket: aiohttp.ClientWebSocketResponse) -> bool:
-    """Return whether nothing was sent before the answer to a question asked now."""
-    await socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 99})
-    return bool((await _next(socket)).get("id") == 99)
+from paper.exchange import wall_ms
+from paper.server import DEFAULT_KEY, DEFAULT_SECRET
+from tests.integration.paper_wire import BTC, BUY, Wire, is_silent, next_of, running, sign
 
 
 @pytest.fixture
 async def wire() -> AsyncIterator[Wire]:
-    exchange = Exchange(World(now_ms=wall_ms()))
-    async with listening(exchange) as address, aiohttp.ClientSession() as session:
-        running = Wire(exchange, address, session)
-        await running.trade("60000")
-        yield running
-        exchange.world.check()
+    async with running() as one:
+        yield one
 
 
 @pytest.fixture
@@ -129,7 +43,7 @@ async def test_a_signed_order_is_taken_from_query_and_body(wire: Wire, in_body: 
 async def test_query_and_body_are_signed_together_without_a_separator(wire: Wire) -> None:
     query = urlencode({"symbol": BTC, "side": "BUY", "timestamp": wall_ms()})
     body = urlencode({"positionSide": "LONG", "type": "MARKET", "quantity": "0.004"})
-    body += f"&signature={_sign(query + body)}"
+    body += f"&signature={sign(query + body)}"
     status, answer = await wire.send_raw("POST", f"v1/order?{query}", body, in_body=True)
     assert (status, answer["symbol"]) == (200, BTC)
 
@@ -146,9 +60,9 @@ async def test_keys_and_signatures_are_checked(wire: Wire) -> None:
     assert (status, body["code"]) == (400, -1022)
     _, body = await wire.send_raw("GET", "v1/openOrders", text)
     assert body["code"] == -1102
-    _, body = await wire.send_raw("GET", "v1/openOrders", f"signature={_sign('')}")
+    _, body = await wire.send_raw("GET", "v1/openOrders", f"signature={sign('')}")
     assert body["code"] == -1102
-    signed = f"{text}&signature={_sign(text)}"
+    signed = f"{text}&signature={sign(text)}"
     _, body = await wire.send_raw("GET", "v1/openOrders", signed.upper().replace("TIMESTAMP", "x"))
     assert body["code"] == -1102
 
@@ -162,7 +76,7 @@ async def test_old_and_future_timestamps_are_refused(wire: Wire) -> None:
 
 async def test_the_rate_headers_count(wire: Wire) -> None:
     text = urlencode({**BUY, "timestamp": wall_ms()})
-    url = f"{wire.address}/fapi/v1/order?{text}&signature={_sign(text)}"
+    url = f"{wire.address}/fapi/v1/order?{text}&signature={sign(text)}"
     async with wire.session.post(url, headers={"X-MBX-APIKEY": DEFAULT_KEY}) as response:
         assert response.headers["X-MBX-ORDER-COUNT-10S"] == "1"
         assert "X-MBX-USED-WEIGHT-1M" in response.headers
@@ -240,7 +154,7 @@ async def test_python_binance_cancels_and_reads_the_account(
 async def test_account_events_arrive_in_order(wire: Wire) -> None:
     socket = await wire.listen(f"/private/ws/{await wire.listen_key()}")
     await wire.send("POST", "v1/order", **BUY, newClientOrderId="entry")
-    events = [await _next(socket) for _ in range(4)]
+    events = [await next_of(socket) for _ in range(4)]
     names = ["ORDER_TRADE_UPDATE", "TRADE_LITE", "ACCOUNT_UPDATE", "ORDER_TRADE_UPDATE"]
     assert [event["e"] for event in events] == names
     assert events[3]["o"]["X"] == "FILLED"
@@ -251,13 +165,13 @@ async def test_market_streams_plain_and_combined(wire: Wire) -> None:
     plain = await wire.listen("/market/ws/btcusdt@aggTrade")
     both = await wire.listen("/market/stream?streams=btcusdt@aggTrade/btcusdt@markPrice@1s")
     await wire.trade("60010.5", "0.25")
-    event = await _next(plain)
+    event = await next_of(plain)
     assert (event["e"], event["p"], event["q"]) == ("aggTrade", "60010.5", "0.25")
-    assert await _next(both) == {"stream": "btcusdt@aggTrade", "data": event}
+    assert await next_of(both) == {"stream": "btcusdt@aggTrade", "data": event}
     wire.exchange.world.tick(wall_ms())
     wire.exchange.flush()
-    assert (await _next(both))["stream"] == "btcusdt@markPrice@1s"
-    assert await _is_silent(plain)
+    assert (await next_of(both))["stream"] == "btcusdt@markPrice@1s"
+    assert await is_silent(plain)
 
 
 @pytest.mark.parametrize(
@@ -277,42 +191,42 @@ async def test_wrong_addresses_connect_and_stay_silent(wire: Wire, path: str) ->
     socket = await wire.listen(path)
     await wire.trade("60010")
     await wire.send("POST", "v1/order", **BUY)
-    assert await _is_silent(socket)
+    assert await is_silent(socket)
 
 
 async def test_subscribing_and_unsubscribing(wire: Wire) -> None:
     socket = await wire.listen("/market/ws")
     names = ["btcusdt@aggTrade", "ethusdt@aggTrade"]
     await socket.send_json({"method": "SUBSCRIBE", "params": names, "id": 1})
-    assert await _next(socket) == {"result": None, "id": 1}
+    assert await next_of(socket) == {"result": None, "id": 1}
     await socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 2})
-    assert (await _next(socket))["result"] == names
+    assert (await next_of(socket))["result"] == names
     await wire.trade("60010")
-    assert (await _next(socket))["s"] == BTC
+    assert (await next_of(socket))["s"] == BTC
     await socket.send_json({"method": "UNSUBSCRIBE", "params": names[:1], "id": 3})
-    assert (await _next(socket))["id"] == 3
+    assert (await next_of(socket))["id"] == 3
     await wire.trade("60020")
-    assert await _is_silent(socket)
+    assert await is_silent(socket)
     await socket.send_json({"method": "SET_PROPERTY", "params": ["combined", True], "id": 4})
-    await _next(socket)
+    await next_of(socket)
     await socket.send_json({"method": "GET_PROPERTY", "params": ["combined"], "id": 5})
-    assert await _next(socket) == {"result": True, "id": 5}
+    assert await next_of(socket) == {"result": True, "id": 5}
     for wrong in ("no json", "[]", '{"method":"FLY","id":6}', '{"method":"SUBSCRIBE","params":1}'):
         await socket.send_str(wrong)
-        assert (await _next(socket))["code"] == 2
+        assert (await next_of(socket))["code"] == 2
 
 
 async def test_the_private_route_takes_keys_in_every_documented_form(wire: Wire) -> None:
     key = await wire.listen_key()
     subscribed = await wire.listen("/private")
     await subscribed.send_json({"method": "SUBSCRIBE", "params": [key], "id": 1})
-    await _next(subscribed)
+    await next_of(subscribed)
     filtered = await wire.listen(f"/private/ws?listenKey={key}&events=ACCOUNT_UPDATE")
     combined = await wire.listen(f"/private/stream?listenKey={key}")
     await wire.send("POST", "v1/order", **BUY)
-    assert (await _next(subscribed))["e"] == "ORDER_TRADE_UPDATE"
-    assert (await _next(filtered))["e"] == "ACCOUNT_UPDATE"
-    first = await _next(combined)
+    assert (await next_of(subscribed))["e"] == "ORDER_TRADE_UPDATE"
+    assert (await next_of(filtered))["e"] == "ACCOUNT_UPDATE"
+    first = await next_of(combined)
     assert (first["stream"], first["data"]["e"]) == (key, "ORDER_TRADE_UPDATE")
 
 
@@ -321,11 +235,11 @@ async def test_an_expired_key_says_so_and_falls_silent(wire: Wire) -> None:
     socket = await wire.listen(f"/private/ws/{key}")
     wire.exchange.world.tick(wall_ms() + 61 * 60_000)
     wire.exchange.flush()
-    expired = await _next(socket)
+    expired = await next_of(socket)
     assert (expired["e"], expired["listenKey"]) == ("listenKeyExpired", key)
     assert await wire.listen_key() != key
     await wire.send("POST", "v1/order", **BUY)
-    assert await _is_silent(socket)
+    assert await is_silent(socket)
 
 
 async def test_talking_too_fast_ends_the_connection(wire: Wire) -> None:
@@ -343,7 +257,7 @@ async def test_a_listener_that_does_not_read_is_cut_off_and_holds_up_nobody(wire
     many = [{"symbol": BTC, "price": "60000", "quantity": "1"}] * 11_000
     await wire.control("trade", many)
     await wire.control("trade", {"symbol": "ETHUSDT", "price": "3000"})
-    assert (await _next(good))["s"] == "ETHUSDT"
+    assert (await next_of(good))["s"] == "ETHUSDT"
     listeners = (await wire.control("state"))["listeners"]
     assert [one["streams"] for one in listeners] == [["ethusdt@aggTrade"]]
 
@@ -352,10 +266,10 @@ async def test_sockets_can_be_dropped_and_muted(wire: Wire) -> None:
     socket = await wire.listen("/market/ws/btcusdt@aggTrade")
     await wire.control("streams", {"action": "mute", "route": "market"})
     await wire.trade("60010")
-    assert await _is_silent(socket)
+    assert await is_silent(socket)
     await wire.control("streams", {"action": "unmute"})
     await wire.trade("60020")
-    assert (await _next(socket))["p"] == "60020"
+    assert (await next_of(socket))["p"] == "60020"
     assert await wire.control("streams", {"action": "drop"}) == {"dropped": 1}
     lost = await socket.receive(timeout=5)
     assert lost.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
@@ -409,7 +323,7 @@ async def test_a_held_answer_comes_when_it_is_released(wire: Wire) -> None:
     await wire.control("faults", {"action": "hold", "path": "/v1/order"})
     socket = await wire.listen(f"/private/ws/{await wire.listen_key()}")
     asked = asyncio.create_task(wire.send("POST", "v1/order", **BUY))
-    assert (await _next(socket))["e"] == "ORDER_TRADE_UPDATE"  # it took effect
+    assert (await next_of(socket))["e"] == "ORDER_TRADE_UPDATE"  # it took effect
     assert (await wire.control("faults"))["held"] == 1
     assert not asked.done()
     await wire.control("faults/release", {})

@@ -53,7 +53,7 @@ def test_plans() -> None:
     assert parse_plan("replay:a.csv,b.csv", "", "").paths == (Path("a.csv"), Path("b.csv"))
 
 
-@pytest.mark.parametrize("text", ["", "live", "replay", "replay:", "manual:x"])
+@pytest.mark.parametrize("text", ["", "tea", "live:x", "replay", "replay:", "manual:x"])
 def test_unknown_feeds(text: str) -> None:
     with pytest.raises(FeedError, match="unknown feed"):
         parse_plan(text, "", "")
