@@ -21,6 +21,7 @@ from core.domain.cycle import (
     Side,
     TradePrice,
 )
+from core.domain.rules import wanted
 from core.domain.wishes import close_failures
 from tests.builders import Story, a_fill, btc_rules, dec
 
@@ -385,3 +386,10 @@ class TestAfterTheEnd:
         story = Story().entered().fill("take_profit").settle().proven_flat()
         story.report(story.order("level 1"), ReportedStatus.CANCELED)
         assert story.cycle.phase is Phase.ENDED
+
+
+def test_an_ended_cycle_wants_nothing() -> None:
+    story = Story().entered().operator(OperatorAction.CLOSE).settle()
+    story.fill("close_long", "60000").settle().proven_flat()
+    assert story.cycle.phase is Phase.ENDED
+    assert wanted(story.cycle) == ()
