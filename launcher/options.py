@@ -16,7 +16,7 @@ from sqlalchemy import URL
 from config import Exchange, Settings
 from core.schemas.webhook import parse_symbol
 from launcher.errors import UsageError
-from paper.feeds import REPLAY, SCENARIO, FeedError, FeedPlan, parse_plan
+from paper.feeds import LIVE, REPLAY, SCENARIO, FeedError, FeedPlan, parse_plan
 from paper.replay import replay, symbols_of
 from paper.rules import BUILT_IN
 from paper.scenarios import PATHS
@@ -220,6 +220,9 @@ def _feed_plan(options: Options) -> FeedPlan:
         plan = parse_plan(options.feed or SCENARIO, options.from_text, options.to_text)
     except FeedError as error:
         raise UsageError(f"FEED: {error}" if "feed" in str(error) else str(error)) from error
+    if plan.kind == LIVE:
+        # Today's prices in the account that the demo left at other prices would be nonsense.
+        raise UsageError("FEED: 'live' is not for this demo; start it alone: python -m paper --help")
     if plan.kind == SCENARIO and plan.scenario not in PATHS:
         raise UsageError(f"FEED: unknown scenario {plan.scenario!r}: {', '.join(PATHS)}")
     if plan.kind != REPLAY and (options.from_text or options.to_text):

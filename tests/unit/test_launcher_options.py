@@ -106,7 +106,8 @@ def test_another_exchange_is_left_to_itself(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[tuple[str, ...], str]] = {
-    "a feed that does not exist": (("--feed", "live"), "FEED: unknown feed 'live'"),
+    "a feed that does not exist": (("--feed", "moon"), "FEED: unknown feed 'moon'"),
+    "prices of today": (("--feed", "live"), "FEED: 'live' is not for this demo"),
     "a scenario that does not exist": (("--feed", "scenario:moon"), "unknown scenario 'moon'"),
     "a file that is missing": (("--feed", "replay:/no/such.csv"), "/no/such.csv: no such file"),
     "a speed in words": (("--speed", "fast"), "SPEED must be a number, not 'fast'"),
