@@ -222,7 +222,7 @@ def _feed_plan(options: Options) -> FeedPlan:
         raise UsageError(f"FEED: {error}" if "feed" in str(error) else str(error)) from error
     if plan.kind == LIVE:
         # Today's prices in the account that the demo left at other prices would be nonsense.
-        raise UsageError("FEED: 'live' is not for this demo; start it alone: python -m paper --help")
+        raise UsageError("FEED: 'live' is not for this demo; see python -m paper --help")
     if plan.kind == SCENARIO and plan.scenario not in PATHS:
         raise UsageError(f"FEED: unknown scenario {plan.scenario!r}: {', '.join(PATHS)}")
     if plan.kind != REPLAY and (options.from_text or options.to_text):
