@@ -9,13 +9,14 @@ from functools import cache
 
 import pytest
 
+from core.domain.cycle import CloseReason
 from core.domain.step import Step
 from simulation.faults import Fault, FaultKind
 from simulation.loop import run
 from simulation.streams import Weather
 from tests.simulation.proof import prove_ended, prove_protected, watch
 from tests.simulation.stage import Stage
-from tests.simulation.stories import RACES, STORIES, Story, play
+from tests.simulation.stories import RACES, STORIES, Story, enter, play, walk
 
 # Together they send every kind of request.
 TOLD = {
@@ -211,3 +212,43 @@ def test_reads_fail_for_a_while(name: str) -> None:
         stage.after_step.append(fail)
 
     disturbed(TOLD[name], disturb)
+
+
+# --- Late and unseen: the exchange alone would take it twice ---
+
+
+async def _entry_arrives_late_and_unseen(stage: Stage) -> None:
+    await stage.trade("60000")
+    stage.world.freeze_reads(stage.clock.now_ms() + 7_500)
+    await enter(stage)
+    await stage.settle()
+    await walk(stage, "60300")
+
+
+async def _hedge_arrives_late_and_unseen(stage: Stage) -> None:
+    await enter(stage)
+    stage.world.freeze_reads(stage.clock.now_ms() + 7_500)
+    await walk(stage, "57000", "56500")
+
+
+async def _close_arrives_late_and_unseen(stage: Stage) -> None:
+    await enter(stage)
+    await walk(stage, "59700", "59103", "57920.9", "57805")
+    stage.world.freeze_reads(stage.clock.now_ms() + 7_500)
+    await walk(stage, "56900")
+
+
+LATE = {
+    "en": _entry_arrives_late_and_unseen,
+    "hm": _hedge_arrives_late_and_unseen,
+    "cs": _close_arrives_late_and_unseen,
+}
+
+
+@pytest.mark.parametrize("role", LATE)
+def test_a_market_order_that_arrives_late_is_not_sent_twice_though_reads_lag(role: str) -> None:
+    story = Story(path=LATE[role], reason=CloseReason.TAKE_PROFIT, net="0")
+    late = Fault(kind=FaultKind.LATE_REQUEST, method="post", client_id=f"-{role}", delay_ms=4_600)
+    cycle = play(story, faults=(late,)).cycle
+    markets = [o for o in cycle.orders if f"-{role}" in o.client_order_id and o.executed]
+    assert len(markets) == 1
