@@ -61,6 +61,7 @@ RENEW_EVERY_S = 5.0
 STOP_SENDING_AFTER_S = 10.0  # without a renewed lease no request is started
 POLL_EVERY_S = 0.5  # new cycles and operator's requests
 CHECK_EVERY_S = 60.0
+CHECK_AGAIN_S = 5.0
 READ_ACCOUNT_ABOVE = 12  # symbols: 85 of request weight for all of them, or 7 for each
 REFRESH_RULES_EVERY_S = 24 * 3600.0
 SHOW_PRICE_EVERY_S = 2.0
@@ -342,9 +343,11 @@ class Monitor:
 
     async def _check(self) -> None:
         """Compare with the exchange at start, after every (re)connect and every minute."""
+        pause = CHECK_EVERY_S
         while True:
-            await self._pause(self._check_now, CHECK_EVERY_S)
-            await self._check_all()
+            await self._pause(self._check_now, pause)
+            # Nobody is watched until a check succeeds: one that got no answer is not left at that.
+            pause = CHECK_EVERY_S if await self._check_all() else CHECK_AGAIN_S
             if not self._ready.is_set() and self._is_watching():
                 self._ready.set()
                 log.info("monitor ready", symbols=",".join(self.symbols))
@@ -353,8 +356,11 @@ class Monitor:
         streams = self._market.is_connected and self._account.is_connected
         return streams and len(self._desks) == len(self.symbols)
 
-    async def _check_all(self) -> None:
-        """Check every symbol; one picture of the account costs as much as a dozen of symbols."""
+    async def _check_all(self) -> bool:
+        """Check every symbol, return whether the exchange answered everything.
+
+        One picture of the account costs as much as a dozen of symbols.
+        """
         try:
             picture = None
             if len(self._desks) > READ_ACCOUNT_ABOVE:
@@ -362,24 +368,26 @@ class Monitor:
         except ExchangeError as error:
             log.warning("account not read", error=str(error))
             await self._record_checks(is_good=False)
-            return
-        for desk in tuple(self._desks.values()):
-            await self._check_desk(desk, picture)
+            return False
+        answered = [await self._check_desk(desk, picture) for desk in tuple(self._desks.values())]
+        return all(answered)
 
     async def _record_checks(self, *, is_good: bool) -> None:
         for desk in tuple(self._desks.values()):
             await self._record_check(desk, is_good=is_good)
 
-    async def _check_desk(self, desk: Desk, picture: AccountPicture | None = None) -> None:
-        is_good = self._market.is_connected and self._account.is_connected
+    async def _check_desk(self, desk: Desk, picture: AccountPicture | None = None) -> bool:
+        is_connected = self._market.is_connected and self._account.is_connected
+        is_answered = True
         try:
             await desk.check(picture)
             await desk.check_funding()
             await desk.check_asset_prices()
         except ExchangeError as error:
             log.warning("check failed", symbol=desk.symbol, error=str(error))
-            is_good = False
-        await self._record_check(desk, is_good=is_good)
+            is_answered = False
+        await self._record_check(desk, is_good=is_connected and is_answered)
+        return is_answered
 
     async def _record_check(self, desk: Desk, *, is_good: bool) -> None:
         if desk.lease is None or self._desks.get(desk.symbol) is not desk:
@@ -436,6 +444,9 @@ class Monitor:
                 self._compare_position(event)
             case FundingNews(symbol=symbol):
                 log.info("funding", symbol=symbol)
+                for desk in self._desks.values():
+                    if symbol in (None, desk.symbol):
+                        desk.funding_told()
                 self._check_now.set()
             case _:
                 log.info("account event", kind=type(event).__name__)

@@ -77,6 +77,8 @@ log = structlog.get_logger(__name__)
 START_WITHIN_MS = 2_000  # a request is not started later than this after its intent
 KEEP_ENDED_MS = 60_000  # an ended cycle's late fills are still ours
 MOST_WAITING_TRADES = 10_000
+FUNDING_AT_MOST_EVERY_MS = 3_600_000  # it is settled on whole hours, every fourth or eighth mostly
+_FUNDING_MAY_LAG_MS = 120_000  # until a payment is listed; a position seconds old may still pay
 _MOST_FACTS_A_STEP = 500
 _LOOK_AGAIN_MS = 500  # at a cycle that another process may be writing to
 _STORE_RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -208,6 +210,8 @@ class _Memory:
     cycles: dict[int, Cycle] = field(default_factory=dict)
     asking: dict[Question, _Asking] = field(default_factory=dict)
     wake_at_ms: int | None = None
+    is_funding_told: bool = False
+    funding_read_at_ms: int = 0
 
 
 class Desk:
@@ -336,7 +340,7 @@ class Desk:
         if step.wake_at_ms is not None:
             self._wake_at(step.wake_at_ms)
         if cycle.is_open and not step.cycle.is_open:
-            self.spawn(self._check_last_funding())
+            self.spawn(self._check_last_funding(step.cycle))
         if not step.changes_nothing:
             self._around.on_step(self.symbol, step)
         return step.requests
@@ -592,27 +596,50 @@ class Desk:
             orders={self.symbol: tuple(report for _, report in reports)},
         )
 
+    def funding_told(self) -> None:
+        """Let the next check read what the account was paid, or paid."""
+        self._memory.is_funding_told = True
+
     async def check_funding(self) -> None:
         """Count the funding payments of the open cycle, and of one that has just ended.
 
-        Raises ExchangeError where the exchange does not answer.
+        A read costs as much as thirty positions: it is made while a settlement, or the news of a
+        payment, is not accounted for. Raises ExchangeError where the exchange does not answer.
         """
-        for cycle in tuple(self._memory.cycles.values()):
-            for record in await self._around.gateway.funding(
-                self.symbol, since_ms=cycle.accepted_at_ms
-            ):
-                is_over = cycle.ended_at_ms is not None and record.time_ms > cycle.ended_at_ms
-                if record.transaction_id not in cycle.funding_ids and not is_over:
-                    paid = FundingPaid(
-                        at_ms=self._now(),
-                        transaction_id=record.transaction_id,
-                        amount=record.amount,
-                    )
-                    self.tell(paid, cycle_id=cycle.cycle_id)
-
-    async def _check_last_funding(self) -> None:
+        due = [c for c in self._memory.cycles.values() if self._is_funding_due(c)]
+        was_told, self._memory.is_funding_told = self._memory.is_funding_told, False
+        asked_at = self._now()
         try:
-            await self.check_funding()
+            for cycle in due:
+                await self._count_funding(cycle)
+        except ExchangeError:
+            self._memory.is_funding_told |= was_told
+            raise
+        self._memory.funding_read_at_ms = asked_at
+
+    def _is_funding_due(self, cycle: Cycle) -> bool:
+        now = self._now()
+        settled_at = now - now % FUNDING_AT_MOST_EVERY_MS
+        is_touched = cycle.accepted_at_ms < settled_at + _FUNDING_MAY_LAG_MS
+        is_read = self._memory.funding_read_at_ms > settled_at + _FUNDING_MAY_LAG_MS
+        return self._memory.is_funding_told or (is_touched and not is_read)
+
+    async def _count_funding(self, cycle: Cycle) -> None:
+        for record in await self._around.gateway.funding(
+            self.symbol, since_ms=cycle.accepted_at_ms
+        ):
+            is_over = cycle.ended_at_ms is not None and record.time_ms > cycle.ended_at_ms
+            if record.transaction_id not in cycle.funding_ids and not is_over:
+                paid = FundingPaid(
+                    at_ms=self._now(),
+                    transaction_id=record.transaction_id,
+                    amount=record.amount,
+                )
+                self.tell(paid, cycle_id=cycle.cycle_id)
+
+    async def _check_last_funding(self, cycle: Cycle) -> None:
+        try:
+            await self._count_funding(cycle)
         except ExchangeError as error:
             log.warning("funding not read", symbol=self.symbol, error=str(error))
 

@@ -468,6 +468,7 @@ class Stage:
             case PositionNews():
                 self._compare(event, then=lambda: self._compare_later(event))
             case FundingNews():
+                self.desk.funding_told()
                 self.check_now.set()
 
     def _compare_later(self, news: PositionNews) -> None:
