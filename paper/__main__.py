@@ -120,7 +120,7 @@ def _add_switches(parser: argparse.ArgumentParser) -> None:
 
 def _switches(options: argparse.Namespace, feed: str) -> dict[str, Any]:
     """Return the exchange's options that the command line says."""
-    simple = feed in (MANUAL, SCENARIO)
+    simple = feed == MANUAL
 
     def chosen(value: str | None) -> bool:
         return not simple if value is None else value == "on"
@@ -149,9 +149,7 @@ def _switches(options: argparse.Namespace, feed: str) -> dict[str, Any]:
 
 async def _run(options: argparse.Namespace) -> int:
     plan = parse_plan(options.feed, options.from_text, options.to_text)
-    is_limited = (
-        plan.kind not in (MANUAL, SCENARIO) if options.limits is None else options.limits == "on"
-    )
+    is_limited = plan.kind != MANUAL if options.limits is None else options.limits == "on"
     exchange = Exchange(
         _world(options, plan),
         state_path=options.state,

@@ -21,6 +21,10 @@ class Params:
         """Return the value, None when it was not sent."""
         return self._values.get(name) or None
 
+    def renamed(self, name: str, to: str) -> "Params":
+        """Return the parameters with the value of `name` as that of `to`."""
+        return Params({**self._values, to: self._values.get(name, "")})
+
     def required(self, name: str) -> str:
         """Return the value; raise -1102 when it was not sent."""
         value = self.text(name)

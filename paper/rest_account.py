@@ -196,6 +196,8 @@ def account_v2(desk: Desk, _params: Params, now_ms: int) -> Body:
                     "entryPrice": events.entry_text(leg.entry),
                     "breakEvenPrice": _break_even(desk, leg),
                     "maxNotional": _max_notional(desk, symbol),
+                    "positionInitialMargin": _money(margin.position_margin(desk.state, leg)),
+                    "openOrderInitialMargin": _money(_resting_margin(desk, leg)),
                     **_notionals(desk, leg),
                 }
             )

@@ -30,6 +30,9 @@ def amend(desk: Desk, params: Params, now_ms: int) -> Body:
 def cancel(desk: Desk, params: Params, now_ms: int) -> Body:
     """DELETE /fapi/v1/batchOrders."""
     symbol = desk.rules(params).symbol
+    for name in ("orderIdList", "origClientOrderIdList"):  # python-binance sends them like this
+        if params.text(name.lower()) is not None:
+            params = params.renamed(name.lower(), name)
     name = "orderIdList" if params.text("orderIdList") is not None else "origClientOrderIdList"
     if params.text(name) is None:
         raise RefusedError(

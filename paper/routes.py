@@ -10,6 +10,7 @@ from paper import (
     rest_batch,
     rest_history,
     rest_market,
+    rest_more,
     rest_orders,
 )
 from paper.desk import Desk
@@ -68,8 +69,8 @@ def _open(handler: Handler, weight: Weight = 1) -> Route:
     return Route(Security.NONE, handler, weight, is_account_read=False)
 
 
-def _key(handler: Handler) -> Route:
-    return Route(Security.KEY, handler, 1, is_account_read=False)
+def _key(handler: Handler, weight: Weight = 1) -> Route:
+    return Route(Security.KEY, handler, weight, is_account_read=False)
 
 
 def _read(handler: Handler, weight: Weight = 1) -> Route:
@@ -103,6 +104,15 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("PUT", "/fapi/v1/order"): _signed(rest_orders.amend, 0, orders=1),
     ("DELETE", "/fapi/v1/order"): _signed(rest_orders.cancel),
     ("DELETE", "/fapi/v1/allOpenOrders"): _signed(rest_orders.cancel_all),
+    ("GET", "/fapi/v1/continuousKlines"): _open(rest_more.continuous_klines, by_klines),
+    ("GET", "/fapi/v1/historicalTrades"): _key(rest_history.trades, 20),
+    ("GET", "/fapi/v1/multiAssetsMargin"): _read(rest_more.multi_assets, 30),
+    ("POST", "/fapi/v1/multiAssetsMargin"): _signed(rest_more.change_multi_assets),
+    ("GET", "/fapi/v1/feeBurn"): _read(rest_more.fee_burn, 30),
+    ("GET", "/fapi/v1/adlQuantile"): _read(rest_more.adl_quantile, 5),
+    ("GET", "/fapi/v1/forceOrders"): _read(rest_more.force_orders, by_symbol(20, 50)),
+    ("POST", "/fapi/v1/positionMargin"): _signed(rest_more.change_position_margin),
+    ("POST", "/fapi/v1/stock/contract"): _signed(rest_more.sign_stock_contract, 50),
     ("POST", "/fapi/v1/batchOrders"): _signed(rest_batch.place, 5, orders=5),
     ("PUT", "/fapi/v1/batchOrders"): _signed(rest_batch.amend, 5, orders=5),
     ("DELETE", "/fapi/v1/batchOrders"): _signed(rest_batch.cancel),
