@@ -31,7 +31,7 @@ class Listener:
     route: str
     combined: bool
     socket: web.WebSocketResponse
-    transport: asyncio.BaseTransport | None  # for cutting it off without a word
+    transport: asyncio.WriteTransport | None  # for cutting it off without a word
     streams: dict[str, None] = field(default_factory=dict)  # keeps the order of subscription
     only: frozenset[str] = frozenset()  # account events wanted; empty: all
     queue: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(maxsize=QUEUE_SIZE))
@@ -178,7 +178,8 @@ class Hub:
 
     def _cut(self, listener: Listener) -> None:
         self._forget(listener)
-        if isinstance(listener.transport, asyncio.WriteTransport):
+        # uvloop's transports are not instances of asyncio's classes
+        if listener.transport is not None:
             listener.transport.abort()
 
     # --- subscriptions ---------------------------------------------------------------------
