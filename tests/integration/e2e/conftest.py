@@ -28,6 +28,20 @@ def world(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     folder = tmp_path_factory.mktemp("world")
     with running(World(folder, copy_of(sqlite_template, folder), PRICES)) as world:
         yield world
+        for program in (world.monitor, world.api, world.paper):
+            program.stop()
+        for program in (world.monitor, world.api):
+            assert "Traceback" not in program.text
+            assert " ERROR " not in program.text
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_to_the_next(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Take back what a failed story ordered and did not get."""
+    yield
+    for world in request.node.funcargs.values():
+        if isinstance(world, World) and world.paper.is_alive:
+            world.calm()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -58,6 +58,11 @@ class Program:
                 start_new_session=True,
             )
 
+    @property
+    def is_alive(self) -> bool:
+        """Return whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
     def require_alive(self) -> None:
         """Fail if it ended by itself."""
         assert self._process is not None, f"{self.name} was not started"

@@ -19,13 +19,8 @@ from tests.integration.e2e.programs import until
 from tests.integration.e2e.world import Story, World, copy_of, running
 
 D = Decimal
-PRICES = {
-    "BTCUSDT": "60000",
-    "ETHUSDT": "3000",
-    "SOLUSDT": "150",
-    "XRPUSDT": "2",
-    "AVAXUSDT": "20",
-}
+# Each start of a monitor costs request weight for each symbol, and there are many starts here.
+PRICES = {"BTCUSDT": "60000", "ETHUSDT": "3000", "SOLUSDT": "150"}
 
 # Entry 0.01 BTC at 60000, level 1 at 59400, take-profit at 60600.
 LADDER: dict[str, Any] = {
@@ -138,19 +133,18 @@ def test_monitor_killed_between_commit_and_send(mortal: World) -> None:
 def test_monitor_killed_between_the_two_market_orders_of_a_close(
     mortal: World, order: str, when: str
 ) -> None:
-    story = Story(mortal, "XRPUSDT")
-    story.enter("2", story.alert(**BARE | {"open_amount": "75"}))
-    # h₁ = 2 × 0.998, 1000 / 1.996 = 501.0 XRP
-    story.until_resting(hg1=("1.996", "501"), tp0=("2.01", "75"))
-    story.trade("1.996")
-    story.until_resting(hs1=("2.0559", None), tp0=("2.01", "75"))
+    story = Story(mortal, "SOLUSDT")
+    story.enter("150", story.alert(**BARE))
+    story.until_resting(hg1=("149.7", "6.68"), tp0=("150.75", "1"))
+    story.trade("149.7")
+    story.until_resting(hs1=("154.2", None), tp0=("150.75", "1"))
     mortal.kill_at("place", order, when=when)
-    story.trade("1.9")
+    story.trade("141")
     mortal.monitor.wait_killed()
     assert story.cycle.phase is Phase.CLOSING
     mortal.start_monitor()
     cycle = story.until_ended("pnl")
-    assert cycle.realised == 75 * D("-0.1") + 501 * D("0.096")
+    assert cycle.realised == D("-9") + D("6.68") * D("8.7")
 
 
 def test_monitor_frozen_between_commit_and_send_until_another_has_taken_over(
@@ -175,19 +169,19 @@ def test_monitor_frozen_between_commit_and_send_until_another_has_taken_over(
 
 def test_monitor_killed_after_a_level_was_filled_unseen(mortal: World) -> None:
     """The fill that moves the take-profit, and the take-profit itself, happen while it is dead."""
-    moved, gone = Story(mortal, "AVAXUSDT"), Story(mortal, "BTCUSDT")
-    moved.enter("20", moved.alert(**LADDER | {"open_amount": "20"}))
+    moved, gone = Story(mortal, "ETHUSDT"), Story(mortal, "BTCUSDT")
+    moved.enter("3000", moved.alert(**LADDER | {"open_amount": "0.1"}))
     gone.enter("60000", gone.alert(**LADDER))
-    moved.until_resting(lv1=("19.8", "40"), tp0=("20.2", "20"))
+    moved.until_resting(lv1=("2970", "0.2"), tp0=("3030", "0.1"))
     gone.until_resting(lv1=("59400", "0.02"), tp0=("60600", "0.01"))
     mortal.monitor.kill()
-    moved.trade("19.8")
+    moved.trade("2970")
     gone.trade("60600")
     mortal.start_monitor()
     assert gone.until_ended("take_profit").realised == D("6")
-    # (400 + 792) / 60 = 19.8667, and 1 % on it
-    moved.until_resting(lv2=("19.602", "80"), tp0=("20.066", "60"))
-    moved.trade("20.066")
+    # (300 + 594) / 0.3 = 2980, and 1 % on it
+    moved.until_resting(lv2=("2940.3", "0.4"), tp0=("3009.8", "0.3"))
+    moved.trade("3009.8")
     moved.until_ended("take_profit")
 
 

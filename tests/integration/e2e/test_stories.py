@@ -481,6 +481,8 @@ def test_12_price_gapped_below_several_levels_and_the_hedge(world: World) -> Non
 def test_12_market_above_the_take_profit_when_it_is_placed(world: World) -> None:
     story = Story(world, "FILUSDT")
     story.trade("4")
+    # The fill is known to nobody before the API has its answer.
+    world.control("streams", {"action": "mute", "route": "private"})
     world.fault("hold", method="POST", client_id="-en0-")
     with ThreadPoolExecutor(1) as sender:
         sending = sender.submit(
@@ -500,6 +502,7 @@ def test_12_market_above_the_take_profit_when_it_is_placed(world: World) -> None
         story.trade("4.05")
         world.control("faults/release", {})
         assert sending.result().body["status"] == "accepted"
+    world.control("streams", {"action": "unmute"})
     cycle = story.until_ended("take_profit")
     assert cycle.realised == 25 * D("0.05")
     assert not [o for o in story.orders() if o.role is Role.TAKE_PROFIT]

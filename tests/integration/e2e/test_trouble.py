@@ -10,7 +10,7 @@ from core.domain.cycle import Phase
 from core.models import Cycle
 from tests.integration.e2e.programs import until
 from tests.integration.e2e.test_crashes import BARE, HEDGED, LADDER
-from tests.integration.e2e.world import Story, World
+from tests.integration.e2e.world import Story, World, standing
 
 D = Decimal
 
@@ -87,3 +87,42 @@ def test_database_away_while_levels_fill(world: World) -> None:
     story.until_resting(lv2=("58806", "0.04"), tp0=("60196", "0.03"))
     story.trade("60196")
     story.until_ended("take_profit")
+
+
+def test_entry_that_takes_too_long_is_accepted_meanwhile(world: World) -> None:
+    story = Story(world, "ETHUSDT")
+    story.trade("3000")
+    world.fault("hold", method="POST", client_id="-en0-")
+    answer = world.send_alert(story.alert(**LADDER | {"open_amount": "0.1"}))
+    assert (answer.status, answer.body["status"]) == (200, "accepted")
+    world.control("faults/release", {})
+    story.until_resting(lv1=("2970", "0.2"), tp0=("3030", "0.1"))
+    story.trade("3030")
+    story.until_ended("take_profit")
+
+
+def test_checks_that_take_too_long_are_unavailable_and_trade_nothing(world: World) -> None:
+    story = Story(world, "ETHUSDT")
+    story.trade("3000")
+    before = standing(world)
+    world.fault("hold", method="GET", path="bookTicker")
+    answer = world.send_alert(story.alert(**LADDER | {"open_amount": "0.1"}))
+    assert (answer.status, answer.body["status"]) == (503, "unavailable")
+    world.control("faults/release", {})
+    # Sent again, as TradingView does: only this one opens.
+    story.enter("3000", story.alert(**LADDER | {"open_amount": "0.1"}))
+    story.until_resting(lv1=("2970", "0.2"), tp0=("3030", "0.1"))
+    assert standing(world) == (before[0] + 3, before[1] + 1, before[2] + 1)
+    story.trade("3030")
+    story.until_ended("take_profit")
+
+
+def test_check_that_got_no_answer_is_soon_made_again(world: World) -> None:
+    failed = world.monitor.text.count("check failed")
+    world.fault("lose", method="GET", path="positionRisk", count=2)
+    world.control("streams", {"action": "drop", "route": "market"})
+    until(
+        lambda: world.monitor.text.count("check failed") > failed,
+        lambda: world.monitor.text[-2000:],
+    )
+    world.wait_ready()  # and not only a minute later
