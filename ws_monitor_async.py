@@ -28,6 +28,7 @@ from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
 from core.domain.band import Band
 from core.domain.cycle import (
+    CLIENT_ID_PREFIX,
     AccountRefused,
     Cycle,
     Fact,
@@ -489,7 +490,8 @@ class Monitor:
             if isinstance(fact, OrderReported) and fact.asked_at_ms is not None and fact.executed:
                 self._expect_streamed(fact)
         if not step.cycle.is_open:
-            self._streamed.clear()
+            ours = f"{CLIENT_ID_PREFIX}{step.cycle.key}-"
+            self._streamed = {n: q for n, q in self._streamed.items() if not n.startswith(ours)}
 
     def _tell_others(self, symbol: str) -> None:
         """Let every symbol know that the account is refused, unless it was told so itself."""
