@@ -25,7 +25,7 @@ operate: $(VENV) ## look at what is open, or act on it: make operate ARGS="close
 	@$(PY) operate.py $(ARGS)
 
 check: lint ## formatting, lint, types, import rules, unit tests with full coverage of the core
-	$(PY) -m pytest tests/unit --cov=core.domain --cov=core.grid --cov=core.money \
+	$(PY) -m pytest tests/unit -n 2 --cov=core.domain --cov=core.grid --cov=core.money \
 		--cov-branch --cov-report=term --cov-fail-under=100
 
 lint: $(VENV)
@@ -35,7 +35,7 @@ lint: $(VENV)
 	$(PY) .venv/bin/lint-imports
 
 test: check browser ## everything: check, then integration, simulation, contract and browser tests
-	$(PY) -m pytest tests --ignore=tests/unit
+	$(PY) -m pytest tests --ignore=tests/unit -n 2 --dist loadfile
 
 format: $(VENV) ## format the code and mend what ruff can mend
 	$(PY) -m ruff check --fix-only .
