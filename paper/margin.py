@@ -74,15 +74,23 @@ def order_cost(
 
 
 def open_order_margin(state: State, orders: list[PlainOrder]) -> Decimal:
-    """Return the margin that resting opening orders hold."""
-    return sum(
-        (
-            order_cost(state, o.symbol, o.side, o.remaining, o.price, market=False)
-            for o in orders
-            if not o.reduce_only
-        ),
-        ZERO,
-    )
+    """Return the margin that resting opening orders hold: `order_cost` of each, in one loop."""
+    total = ZERO
+    for order in orders:
+        if order.reduce_only:
+            continue
+        market, price = state.markets[order.symbol], order.price
+        mark = market.mark or ZERO
+        if order.side is Side.BUY:
+            assumed, loss = price, price - mark
+        else:
+            assumed = max((market.last or ZERO) * SHORT_PREMIUM, mark, price)
+            loss = mark - price
+        quantity = order.quantity - order.executed
+        total += assumed * quantity / market.leverage
+        if loss > 0:
+            total += quantity * loss
+    return total
 
 
 def available(state: State, orders: list[PlainOrder]) -> Decimal:

@@ -6,6 +6,8 @@ from typing import Any
 
 from paper.feeds import Tick, Ticks
 
+LOT_S = 0.004
+
 
 class Player:
     """Hands each tick to `play` when it is due; `speed` feed seconds pass in one real second."""
@@ -82,8 +84,11 @@ class Player:
                 self._set_at = self._now()
                 return
             wait_s = None if self._paused else (at_ms - self._reached_ms()) / self._speed / 1000
-            if wait_s is not None and wait_s <= 0:
-                return
+            if wait_s is not None:
+                if wait_s <= 0:
+                    return
+                # a busy feed goes in small lots: a timer for each trade costs more than the trade
+                wait_s = max(wait_s, LOT_S)
             try:
                 await asyncio.wait_for(self._wake.wait(), wait_s)
             except TimeoutError:
