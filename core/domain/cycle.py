@@ -561,6 +561,7 @@ class OperatorAction(StrEnum):
     SIGNAL_CLOSE = "signal_close"  # the alert `flat`
     PAUSE = "pause"
     RESUME = "resume"
+    CANCEL_LEVELS = "cancel_levels"  # withdraw every level that is not filled
     HANDS_OFF = "hands_off"
     HANDS_ON = "hands_on"
     ALLOW_HEDGES = "allow_hedges"

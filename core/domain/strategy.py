@@ -19,6 +19,7 @@ Facts may not be refused: what fits no rule becomes an alarm on the cycle, never
 Prices come as facts only at or outside `band`; a trade strictly inside it can change nothing.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 from typing import assert_never
@@ -53,7 +54,7 @@ from core.domain.cycle import (
     TradePrice,
 )
 from core.domain.diff import decide
-from core.domain.levels import waiting_levels
+from core.domain.levels import levels_left, waiting_levels
 from core.domain.order_news import (
     foreign_order_of,
     order_missing,
@@ -200,7 +201,7 @@ def _grid_laid(cycle: Cycle, quantity: Decimal, at_ms: int) -> Cycle:
     return replace(
         cycle,
         grid=_with_hedge_below(grid, cycle, tuple(reasons)),
-        withdrawn=tuple(sorted(reasons)),
+        withdrawn=tuple(sorted({*cycle.withdrawn, *reasons})),
     )
 
 
@@ -448,6 +449,8 @@ def _operator_asked(cycle: Cycle, fact: OperatorAsked) -> Cycle:  # noqa: C901 -
             return replace(cycle, is_paused=True)
         case OperatorAction.RESUME:
             return _resumed(replace(cycle, is_paused=False)) if cycle.is_paused else cycle
+        case OperatorAction.CANCEL_LEVELS:
+            return withdraw_levels(cycle, _levels_unfilled(cycle))
         case OperatorAction.HANDS_OFF:
             return replace(cycle, is_hands_off=True)
         case OperatorAction.HANDS_ON:
@@ -458,6 +461,11 @@ def _operator_asked(cycle: Cycle, fact: OperatorAsked) -> Cycle:  # noqa: C901 -
             return replace(cycle, forgets_missing=True)
         case _:
             assert_never(fact.action)
+
+
+def _levels_unfilled(cycle: Cycle) -> Iterable[int]:
+    """Return the levels left; all that the alert asks for while the ladder is not laid yet."""
+    return range(1, cycle.settings.order_quan + 1) if cycle.grid is None else levels_left(cycle)
 
 
 def _resumed(cycle: Cycle) -> Cycle:

@@ -199,6 +199,24 @@ class TestPause:
         assert story.entered().open == {"take_profit": "0.004 @ 60300.0"}
 
 
+class TestCancel:
+    def test_the_levels_left_are_withdrawn_and_the_exits_stay(self) -> None:
+        story = Story(extramarg="0").entered().averaged(1)
+        story.operator(OperatorAction.CANCEL_LEVELS).settle()
+        assert story.open == {"take_profit": "0.010 @ 60119.1"}
+        assert story.cycle.withdrawn == (2, 3)
+        assert story.alarms == ()
+
+    def test_the_hedge_is_then_wanted_below_the_last_level_laid(self) -> None:
+        story = Story().entered().operator(OperatorAction.CANCEL_LEVELS).settle()
+        assert set(story.open) == {"take_profit", "hedge 1"}
+
+    def test_before_the_ladder_is_laid_none_will_be(self) -> None:
+        story = Story(extramarg="0").operator(OperatorAction.CANCEL_LEVELS).entered().settle()
+        assert story.open == {"take_profit": "0.004 @ 60300.0"}
+        assert story.cycle.withdrawn == (1, 2, 3)
+
+
 class TestHandsOff:
     def test_nothing_is_sent_and_fills_are_still_recorded(self) -> None:
         story = Story().entered().operator(OperatorAction.HANDS_OFF).forget().fill("level 1")
