@@ -4,6 +4,8 @@ TradeboxError
 ├── ConfigInvalid            stop: tell the operator every variable that is wrong
 ├── AlertInvalid             answer: name every field that is wrong; nothing was traded
 ├── AlertTimedOut            answer: send the alert again later; nothing will come of this one
+├── AlertForbidden           answer: this sender may not ask for it; nothing was done
+├── SymbolPaused             answer: no cycle is opened on the symbol for now; nothing was traded
 ├── SymbolUnwatched          answer: send the alert again later; nothing was traded
 ├── SymbolInUse              answer: somebody else's position or order is there; nothing was traded
 ├── ExchangeError
@@ -62,6 +64,14 @@ class AlertInvalid(TradeboxError):
 
 class AlertTimedOut(TradeboxError):
     """Nothing had begun for the alert when it had to be answered, and nothing will."""
+
+
+class AlertForbidden(TradeboxError):
+    """The alert's secret does not allow what the alert asks for."""
+
+
+class SymbolPaused(TradeboxError):
+    """A person, or an alert, asked that no cycle be opened on the symbol."""
 
 
 class SymbolUnwatched(TradeboxError):
@@ -134,12 +144,13 @@ class SymbolBusy(StoreError):
 
 
 class DuplicateAlert(StoreError):
-    """An alert with this id was accepted before; `first` is the webhook that it came with."""
+    """An alert with this id, or of this content, was accepted before, as the webhook `first`."""
 
-    def __init__(self, alert_id: str, *, first: str) -> None:
-        self.alert_id = alert_id
+    def __init__(self, alert_id: str | None, *, first: str) -> None:
+        self.alert_id = alert_id  # None: it has the same content
         self.first = first
-        super().__init__(f"alert {alert_id} was accepted before, as webhook {first}")
+        which = "an alert of the same content" if alert_id is None else f"alert {alert_id}"
+        super().__init__(f"{which} was accepted before, as webhook {first}")
 
 
 class AlertClosed(StoreError):

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Update,
     bindparam,
     delete,
+    func,
     insert,
     or_,
     select,
@@ -59,6 +60,7 @@ def table(model: type[SQLModel]) -> Table:
 
 
 ALARM = table(models.Alarm)
+ALERT_SECRET = table(models.AlertSecret)
 CYCLE = table(models.Cycle)
 FACT = table(models.Fact)
 FILL = table(models.Fill)
@@ -67,6 +69,7 @@ OPERATOR_ACTION = table(models.OperatorAction)
 ORDER = table(models.Order)
 POSITION = table(models.BinancePosition)
 SYMBOL = table(models.BinanceSymbol)
+SYMBOL_PAUSE = table(models.SymbolPause)
 WEBHOOK = table(models.WebHook)
 
 
@@ -103,6 +106,18 @@ def accepted_webhook(alert_id: str) -> Rows:
     """Select the number of the alert that was accepted with this id."""
     is_accepted = WEBHOOK.c.status == WebhookStatus.ACCEPTED
     return select(WEBHOOK.c.id).where(WEBHOOK.c.alert_id == alert_id, is_accepted)
+
+
+def accepted_content(digest: str, *, since: datetime) -> Rows:
+    """Select the number of the alert that was accepted with this content, since then."""
+    is_it = (WEBHOOK.c.content == digest, WEBHOOK.c.received_at >= since)
+    return select(WEBHOOK.c.id).where(*is_it)
+
+
+def release_content(digest: str, *, before: datetime) -> Update:
+    """Let a content that was accepted before that time be accepted again."""
+    is_it = (WEBHOOK.c.content == digest, WEBHOOK.c.received_at < before)
+    return update(WEBHOOK).where(*is_it).values(content=None)
 
 
 def busy_webhook(symbol: str) -> Rows:
@@ -165,6 +180,11 @@ def cycle_by_client_order_id(client_order_id: str) -> Rows:
 def cycle_of_webhook(webhook_id: int) -> Rows:
     """Select the cycle that an alert began."""
     return _versions().where(CYCLE.c.webhook_id == webhook_id)
+
+
+def open_symbols() -> Rows:
+    """Select the symbols that have an open cycle."""
+    return select(CYCLE.c.symbol).where(_is_open()).order_by(CYCLE.c.symbol)
 
 
 def open_margins() -> Rows:
@@ -322,6 +342,42 @@ def finish_operator_actions_of(cycle_id: int, result: str, *, at: datetime) -> U
     """Record the same for all requests of a cycle that still wait."""
     is_it = (OPERATOR_ACTION.c.cycle_id == cycle_id, OPERATOR_ACTION.c.done_at.is_(None))
     return update(OPERATOR_ACTION).where(*is_it).values(done_at=at, result=result)
+
+
+# --- Secrets of alerts, paused symbols ---
+
+
+def secrets() -> Rows:
+    """Select all secrets of alerts, revoked ones included, and when each was last used."""
+    used = select(func.max(WEBHOOK.c.received_at)).where(WEBHOOK.c.secret_id == ALERT_SECRET.c.id)
+    last = used.scalar_subquery().label("last_used_at")
+    return select(ALERT_SECRET, last).order_by(ALERT_SECRET.c.id)
+
+
+def insert_secret(values: dict[str, Any]) -> Insert:
+    """Insert a secret's digest."""
+    return insert(ALERT_SECRET).values(values)
+
+
+def revoke_secret(secret_id: int, *, at: datetime) -> Update:
+    """Mark a secret as revoked, if it is not."""
+    is_it = (ALERT_SECRET.c.id == secret_id, ALERT_SECRET.c.revoked_at.is_(None))
+    return update(ALERT_SECRET).where(*is_it).values(revoked_at=at)
+
+
+def symbol_pause(symbol: str) -> Rows:
+    """Select who paused a symbol."""
+    return select(SYMBOL_PAUSE.c.asked_by).where(SYMBOL_PAUSE.c.symbol == symbol)
+
+
+def insert_symbol_pause(values: dict[str, Any]) -> Insert:
+    """Pause a symbol."""
+    return insert(SYMBOL_PAUSE).values(values)
+
+
+def delete_symbol_pause(symbol: str) -> Delete:
+    """Resume a symbol."""
+    return delete(SYMBOL_PAUSE).where(SYMBOL_PAUSE.c.symbol == symbol)
 
 
 # --- Rules ---

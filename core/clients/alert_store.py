@@ -7,7 +7,7 @@ from typing import Protocol
 
 from core.domain.cycle import Cycle, OperatorAction
 from core.domain.settings import SymbolRules
-from core.domain.webhook import Webhook, WebhookStatus
+from core.domain.webhook import AlertContent, AlertSecret, Webhook, WebhookStatus
 from core.ports import CycleStore
 
 LEASE_MS = 15_000  # three renewals of 5 s: one may be lost, and one may be slow
@@ -25,6 +25,7 @@ class AlertStore(CycleStore, Protocol):
         received_at_ms: int,
         symbol: str | None = None,
         alert_id: str | None = None,
+        secret_id: int | None = None,
         status: WebhookStatus = WebhookStatus.PROCESSING,
         http_status: int | None = None,
         outcome: str = "",
@@ -50,7 +51,12 @@ class AlertStore(CycleStore, Protocol):
         ...
 
     async def begin_cycle(
-        self, webhook_id: int, cycle: Cycle, *, warnings: Sequence[str] = ()
+        self,
+        webhook_id: int,
+        cycle: Cycle,
+        *,
+        warnings: Sequence[str] = (),
+        content: AlertContent | None = None,
     ) -> Cycle:
         """Store the cycle with its orders and mark the alert accepted; return it with its id.
 
@@ -58,7 +64,7 @@ class AlertStore(CycleStore, Protocol):
 
         Raises:
             AlertClosed: the alert is no longer being processed.
-            DuplicateAlert: an alert with the same id was accepted before.
+            DuplicateAlert: an alert with the same id, or content, was accepted before.
             SymbolBusy: the symbol has an open cycle.
         """
         ...
@@ -71,12 +77,46 @@ class AlertStore(CycleStore, Protocol):
         """Return the webhook that was accepted with this alert id."""
         ...
 
+    async def find_accepted_content(self, content: AlertContent) -> int | None:
+        """Return the webhook that was accepted with this content, lately."""
+        ...
+
     async def busy_webhook(self, symbol: str) -> int | None:
         """Return the webhook whose cycle is open on the symbol."""
         ...
 
     async def is_watched(self, symbol: str) -> bool:
         """Return whether a monitor holds the symbol's lease and its last check succeeded."""
+        ...
+
+    async def open_symbols(self) -> tuple[str, ...]:
+        """Return every symbol that has an open cycle."""
+        ...
+
+    async def paused_by(self, symbol: str) -> str | None:
+        """Return who asked that no cycle be opened on the symbol; None: nobody."""
+        ...
+
+    async def pause_symbol(self, symbol: str, *, asked_by: str, asked_at_ms: int) -> bool:
+        """Let no cycle be opened on the symbol any more; False if so it was."""
+        ...
+
+    async def resume_symbol(self, symbol: str) -> bool:
+        """Let cycles be opened on the symbol again; False if so it was."""
+        ...
+
+    async def add_secret(
+        self, name: str, digest: str, *, may_close_all: bool, created_by: str, created_at_ms: int
+    ) -> int:
+        """Keep the digest of a source's new secret; return its number."""
+        ...
+
+    async def secrets(self) -> tuple[AlertSecret, ...]:
+        """Return all secrets of alerts, revoked ones included."""
+        ...
+
+    async def revoke_secret(self, secret_id: int, *, at_ms: int) -> bool:
+        """Take a secret out of use; False if there is none, or it was."""
         ...
 
     async def load(self, cycle_id: int) -> Cycle | None:

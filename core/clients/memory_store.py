@@ -16,7 +16,7 @@ from core.clients.clean import MAX_SYMBOL, clean_id, clean_payload, clean_text
 from core.domain.cycle import Cycle, Fact, OperatorAction, Role
 from core.domain.settings import SymbolRules
 from core.domain.step import Step
-from core.domain.webhook import Webhook, WebhookStatus
+from core.domain.webhook import AlertContent, AlertSecret, Webhook, WebhookStatus
 from core.errors import (
     AlertClosed,
     DuplicateAlert,
@@ -88,6 +88,9 @@ class MemoryCycleStore:
         self._webhooks: dict[int, Webhook] = {}
         self._leases: dict[str, _StoredLease] = {}
         self._requests: dict[int, _StoredRequest] = {}
+        self._contents: dict[str, int] = {}  # digest → the webhook accepted last with it
+        self._paused: dict[str, str] = {}  # symbol → who asked for it
+        self._secrets: dict[int, AlertSecret] = {}
         self._rules: dict[str, SymbolRules] = {}
 
     # --- CycleStore ---
@@ -192,6 +195,7 @@ class MemoryCycleStore:
         received_at_ms: int,
         symbol: str | None = None,
         alert_id: str | None = None,
+        secret_id: int | None = None,
         status: WebhookStatus = WebhookStatus.PROCESSING,
         http_status: int | None = None,
         outcome: str = "",
@@ -207,6 +211,7 @@ class MemoryCycleStore:
             received_at_ms=received_at_ms,
             symbol=None if symbol is None else clean_text(symbol, limit=MAX_SYMBOL),
             alert_id=clean_id(alert_id),
+            secret_id=secret_id,
             http_status=http_status,
             outcome=clean_text(outcome),
             warnings=tuple(clean_text(warning) for warning in warnings),
@@ -243,7 +248,12 @@ class MemoryCycleStore:
         return self._webhooks[webhook_id].status
 
     async def begin_cycle(
-        self, webhook_id: int, cycle: Cycle, *, warnings: Sequence[str] = ()
+        self,
+        webhook_id: int,
+        cycle: Cycle,
+        *,
+        warnings: Sequence[str] = (),
+        content: AlertContent | None = None,
     ) -> Cycle:
         """Store the cycle and mark the alert accepted; see `AlertStore.begin_cycle`."""
         await self._begin("begin_cycle")
@@ -253,6 +263,8 @@ class MemoryCycleStore:
         first = self._accepted(webhook.alert_id)
         if webhook.alert_id is not None and first is not None:
             raise DuplicateAlert(webhook.alert_id, first=str(first))
+        if content is not None and (first := self._accepted_content(content)) is not None:
+            raise DuplicateAlert(None, first=str(first))
         begun = replace(cycle, cycle_id=len(self._cycles) + 1)
         if begun.key in self._keys:
             raise StoreConflict(f"the key {begun.key} belongs to another cycle")
@@ -261,6 +273,8 @@ class MemoryCycleStore:
         self._cycles[begun.cycle_id] = stored
         self._keys.add(begun.key)
         self._keep(stored, begun)
+        if content is not None:
+            self._contents[content.digest] = webhook_id
         told = tuple(clean_text(warning) for warning in warnings)
         self._webhooks[webhook_id] = replace(
             webhook, status=WebhookStatus.ACCEPTED, warnings=told or webhook.warnings
@@ -288,6 +302,11 @@ class MemoryCycleStore:
         await self._begin("find_accepted_alert")
         return self._accepted(clean_id(alert_id))
 
+    async def find_accepted_content(self, content: AlertContent) -> int | None:
+        """Return the webhook that was accepted with this content, lately."""
+        await self._begin("find_accepted_content")
+        return self._accepted_content(content)
+
     async def busy_webhook(self, symbol: str) -> int | None:
         """Return the webhook whose cycle is open on the symbol."""
         await self._begin("busy_webhook")
@@ -299,6 +318,66 @@ class MemoryCycleStore:
         await self._begin("is_watched")
         held = self._leases.get(symbol)
         return held is not None and held.last_check_ok and held.expires_at_ms > self._now_ms()
+
+    async def open_symbols(self) -> tuple[str, ...]:
+        """Return every symbol that has an open cycle."""
+        await self._begin("open_symbols")
+        return tuple(sorted(self._open))
+
+    async def paused_by(self, symbol: str) -> str | None:
+        """Return who asked that no cycle be opened on the symbol; None: nobody."""
+        await self._begin("paused_by")
+        return self._paused.get(symbol)
+
+    async def pause_symbol(self, symbol: str, *, asked_by: str, asked_at_ms: int) -> bool:
+        """Let no cycle be opened on the symbol any more; False if so it was."""
+        await self._begin("pause_symbol")
+        is_new = symbol not in self._paused
+        self._paused.setdefault(symbol, clean_text(asked_by, limit=128))
+        await self._commit("pause_symbol")
+        return is_new
+
+    async def resume_symbol(self, symbol: str) -> bool:
+        """Let cycles be opened on the symbol again; False if so it was."""
+        await self._begin("resume_symbol")
+        was_paused = self._paused.pop(symbol, None) is not None
+        await self._commit("resume_symbol")
+        return was_paused
+
+    async def add_secret(
+        self, name: str, digest: str, *, may_close_all: bool, created_by: str, created_at_ms: int
+    ) -> int:
+        """Keep the digest of a source's new secret; return its number."""
+        await self._begin("add_secret")
+        secret_id = len(self._secrets) + 1
+        self._secrets[secret_id] = AlertSecret(
+            secret_id=secret_id,
+            name=clean_text(name, limit=64),
+            digest=digest,
+            may_close_all=may_close_all,
+            created_by=clean_text(created_by, limit=128),
+            created_at_ms=created_at_ms,
+        )
+        await self._commit("add_secret")
+        return secret_id
+
+    async def secrets(self) -> tuple[AlertSecret, ...]:
+        """Return all secrets of alerts, revoked ones included."""
+        await self._begin("secrets")
+        return tuple(
+            replace(secret, last_used_at_ms=self._last_used_ms(secret.secret_id))
+            for secret in self._secrets.values()
+        )
+
+    async def revoke_secret(self, secret_id: int, *, at_ms: int) -> bool:
+        """Take a secret out of use; False if there is none, or it was."""
+        await self._begin("revoke_secret")
+        secret = self._secrets.get(secret_id)
+        if secret is None or secret.revoked_at_ms is not None:
+            return False
+        self._secrets[secret_id] = replace(secret, revoked_at_ms=at_ms)
+        await self._commit("revoke_secret")
+        return True
 
     # --- Cycles, by other names ---
 
@@ -441,6 +520,17 @@ class MemoryCycleStore:
             ),
             None,
         )
+
+    def _accepted_content(self, content: AlertContent) -> int | None:
+        webhook_id = self._contents.get(content.digest)
+        if webhook_id is None:
+            return None
+        is_recent = self._webhooks[webhook_id].received_at_ms >= content.since_ms
+        return webhook_id if is_recent else None
+
+    def _last_used_ms(self, secret_id: int) -> int | None:
+        with_it = (w for w in self._webhooks.values() if w.secret_id == secret_id)
+        return max((webhook.received_at_ms for webhook in with_it), default=None)
 
     def _is_held(self, lease: Lease) -> bool:
         held = self._leases.get(lease.symbol)

@@ -24,7 +24,7 @@ from core.domain.cycle import (
     Side,
 )
 from core.domain.settings import Bracket, SymbolRules
-from core.domain.webhook import Webhook
+from core.domain.webhook import AlertSecret, Webhook
 from core.models import OrderType
 from core.ports import OperatorRequest
 
@@ -320,9 +320,25 @@ def to_webhook(row: Row) -> Webhook:
         received_at_ms=to_ms(row["received_at"]),
         symbol=row["symbol"],
         alert_id=row["alert_id"],
+        secret_id=row["secret_id"],
         http_status=row["http_status"],
         outcome=row["outcome"],
         warnings=tuple(row["warnings"]),
+    )
+
+
+def to_secret(row: Row) -> AlertSecret:
+    """Return the secret of a row, `last_used_at` with it."""
+    revoked_at, last_used_at = row["revoked_at"], row["last_used_at"]
+    return AlertSecret(
+        secret_id=row["id"],
+        name=row["name"],
+        digest=row["digest"],
+        may_close_all=row["may_close_all"],
+        created_by=row["created_by"],
+        created_at_ms=to_ms(row["created_at"]),
+        revoked_at_ms=None if revoked_at is None else to_ms(revoked_at),
+        last_used_at_ms=None if last_used_at is None else to_ms(last_used_at),
     )
 
 

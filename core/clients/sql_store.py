@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from sqlalchemy import CursorResult, Executable
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -38,7 +39,7 @@ from core.clients.sql_leases import acquired, change_lease, database_ms, lost, r
 from core.domain.cycle import Cycle, Fact, OperatorAction, Phase, PositionSide
 from core.domain.settings import SymbolRules
 from core.domain.step import Step
-from core.domain.webhook import Webhook, WebhookStatus
+from core.domain.webhook import AlertContent, AlertSecret, Webhook, WebhookStatus
 from core.errors import (
     AlertClosed,
     CommitUnclear,
@@ -165,6 +166,7 @@ class SqlCycleStore:
         received_at_ms: int,
         symbol: str | None = None,
         alert_id: str | None = None,
+        secret_id: int | None = None,
         status: WebhookStatus = WebhookStatus.PROCESSING,
         http_status: int | None = None,
         outcome: str = "",
@@ -176,6 +178,7 @@ class SqlCycleStore:
             "received_at": rows.moment(received_at_ms),
             "symbol": None if symbol is None else clean_text(symbol, limit=MAX_SYMBOL),
             "alert_id": clean_id(alert_id),
+            "secret_id": secret_id,
             "status": status,
             "http_status": http_status,
             "outcome": clean_text(outcome),
@@ -212,7 +215,12 @@ class SqlCycleStore:
             return kept
 
     async def begin_cycle(
-        self, webhook_id: int, cycle: Cycle, *, warnings: Sequence[str] = ()
+        self,
+        webhook_id: int,
+        cycle: Cycle,
+        *,
+        warnings: Sequence[str] = (),
+        content: AlertContent | None = None,
     ) -> Cycle:
         """Store the cycle and mark the alert accepted; see `AlertStore.begin_cycle`."""
         alert_id = None
@@ -222,11 +230,16 @@ class SqlCycleStore:
                 if status is not WebhookStatus.PROCESSING:
                     raise AlertClosed(webhook_id, status=status)
                 accepted = {"status": WebhookStatus.ACCEPTED} | _told(warnings)
+                if content is not None:
+                    before = rows.moment(content.since_ms)
+                    old = queries.release_content(content.digest, before=before)
+                    await connection.execute(old)
+                    accepted["content"] = content.digest
                 await connection.execute(queries.update_webhook(webhook_id, accepted))
                 begun = await insert_cycle(connection, webhook_id, cycle)
                 await _commit(connection)
         except StoreConflict as error:
-            refusal = await self._refusal(error, cycle.symbol, alert_id)
+            refusal = await self._refusal(error, cycle.symbol, alert_id, content)
             raise refusal from error.__cause__
         self._known.keep(0, begun)
         return begun
@@ -250,6 +263,11 @@ class SqlCycleStore:
         """Return the webhook that was accepted with this alert id."""
         return await self._number(queries.accepted_webhook(clean_id(alert_id) or ""))
 
+    async def find_accepted_content(self, content: AlertContent) -> int | None:
+        """Return the webhook that was accepted with this content, lately."""
+        since = rows.moment(content.since_ms)
+        return await self._number(queries.accepted_content(content.digest, since=since))
+
     async def busy_webhook(self, symbol: str) -> int | None:
         """Return the webhook whose cycle is open on the symbol."""
         return await self._number(queries.busy_webhook(symbol))
@@ -261,6 +279,64 @@ class SqlCycleStore:
         if held is None or not held["last_check_ok"]:
             return False
         return rows.to_ms(held["expires_at"]) > int(held["now_ms"])
+
+    async def open_symbols(self) -> tuple[str, ...]:
+        """Return every symbol that has an open cycle."""
+        async with self._reading() as connection:
+            return tuple((await connection.execute(queries.open_symbols())).scalars())
+
+    # --- Who may send alerts, and for which symbols ---
+
+    async def paused_by(self, symbol: str) -> str | None:
+        """Return who asked that no cycle be opened on the symbol; None: nobody."""
+        async with self._reading() as connection:
+            asked_by = (await connection.execute(queries.symbol_pause(symbol))).scalar()
+        return None if asked_by is None else str(asked_by)
+
+    async def pause_symbol(self, symbol: str, *, asked_by: str, asked_at_ms: int) -> bool:
+        """Let no cycle be opened on the symbol any more; False if so it was."""
+        values = {
+            "symbol": clean_text(symbol, limit=MAX_SYMBOL),
+            "asked_by": clean_text(asked_by, limit=128),
+            "asked_at": rows.moment(asked_at_ms),
+        }
+        try:
+            async with self._writing() as connection:
+                await connection.execute(queries.insert_symbol_pause(values))
+                await _commit(connection)
+        except StoreConflict:
+            return False
+        return True
+
+    async def resume_symbol(self, symbol: str) -> bool:
+        """Let cycles be opened on the symbol again; False if so it was."""
+        return await self._changes_one(queries.delete_symbol_pause(symbol))
+
+    async def add_secret(
+        self, name: str, digest: str, *, may_close_all: bool, created_by: str, created_at_ms: int
+    ) -> int:
+        """Keep the digest of a source's new secret; return its number."""
+        values = {
+            "name": clean_text(name, limit=64),
+            "digest": digest,
+            "may_close_all": may_close_all,
+            "created_by": clean_text(created_by, limit=128),
+            "created_at": rows.moment(created_at_ms),
+        }
+        async with self._writing() as connection:
+            secret_id = await inserted_id(connection, queries.insert_secret(values))
+            await _commit(connection)
+            return secret_id
+
+    async def secrets(self) -> tuple[AlertSecret, ...]:
+        """Return all secrets of alerts, revoked ones included."""
+        async with self._reading() as connection:
+            found = (await connection.execute(queries.secrets())).mappings()
+            return tuple(rows.to_secret(row) for row in found)
+
+    async def revoke_secret(self, secret_id: int, *, at_ms: int) -> bool:
+        """Take a secret out of use; False if there is none, or it was."""
+        return await self._changes_one(queries.revoke_secret(secret_id, at=rows.moment(at_ms)))
 
     # --- Cycles, by other names ---
 
@@ -427,9 +503,20 @@ class SqlCycleStore:
             found = (await connection.execute(statement)).scalar()
         return None if found is None else int(found)
 
+    async def _changes_one(self, statement: Executable) -> bool:
+        async with self._writing() as connection:
+            changed = await connection.execute(statement)
+            assert isinstance(changed, CursorResult)
+            await _commit(connection)
+            return changed.rowcount == 1
+
     # --- What a unique index refused ---
 
-    async def _refusal(self, error: StoreConflict, symbol: str, alert_id: str | None) -> StoreError:
+    async def _refusal(
+        self, error: StoreConflict, symbol: str, alert_id: str | None, content: AlertContent | None
+    ) -> StoreError:
+        if content is not None and _is_about(error, "ux_webhook_content", "webhook.content"):
+            return DuplicateAlert(None, first=str(await self.find_accepted_content(content)))
         if alert_id is not None and _is_about(error, "ux_webhook_accepted_alert", "alert_id"):
             return DuplicateAlert(alert_id, first=str(await self.find_accepted_alert(alert_id)))
         return await self._busy(error, symbol)

@@ -1,6 +1,7 @@
 """The tables, one per file."""
 
 from core.models.alarm import Alarm
+from core.models.alert_secret import AlertSecret
 from core.models.binance_position import BinancePosition
 from core.models.binance_symbol import BinanceSymbol
 from core.models.cycle import Cycle
@@ -9,10 +10,12 @@ from core.models.fill import Fill
 from core.models.monitor_lease import MonitorLease
 from core.models.operator_action import OperatorAction
 from core.models.order import Order, OrderType
+from core.models.symbol_pause import SymbolPause
 from core.models.webhook import WebHook
 
 __all__ = [
     "Alarm",
+    "AlertSecret",
     "BinancePosition",
     "BinanceSymbol",
     "Cycle",
@@ -22,5 +25,6 @@ __all__ = [
     "OperatorAction",
     "Order",
     "OrderType",
+    "SymbolPause",
     "WebHook",
 ]
