@@ -36,6 +36,7 @@ from sqlalchemy.exc import ArgumentError
 from core.domain.settings import MultiplierMode, OnHedgeFailed, Policy
 from core.errors import ConfigInvalid, FieldError
 from core.schemas.webhook import parse_symbol
+from core.senders import Networks, parse_networks
 
 DEFAULT_DATABASE: Final = "sqlite:///data/tradebox.sqlite3"
 LIVE_CONSENT: Final = "real-money"
@@ -96,6 +97,8 @@ _REST_URLS: Final = {
     Exchange.LIVE: "https://fapi.binance.com",
     Exchange.DEMO: "https://demo-fapi.binance.com",
 }
+# The spot host's: there is no such call for futures, and none on the demo exchange.
+_PERMISSIONS_URLS: Final = {Exchange.LIVE: "https://api.binance.com"}
 _STREAM_URLS: Final = {
     Exchange.LIVE: "wss://fstream.binance.com",
     Exchange.DEMO: "wss://fstream.binancefuture.com",
@@ -141,6 +144,15 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8009
     webhook_secret: Annotated[SecretStr | None, Field(validate_default=True)] = None
+    max_signal_age: Annotated[float, Field(ge=0, le=86400)] = 60  # seconds; 0: any age is taken
+    duplicate_window: Annotated[float, Field(ge=0, le=86400)] = 60  # seconds; 0: ids only
+    alert_rate: Annotated[float, Field(gt=0, le=100_000)] = 20  # a second, of one source
+    alert_total_rate: Annotated[float, Field(gt=0, le=100_000)] = 200  # of all strangers together
+    alert_sources: Annotated[Networks, NoDecode] = ()  # addresses; none: alerts come from anywhere
+    trusted_proxies: Annotated[Networks, NoDecode] = ()
+    # A header, and its value, by which a trusted proxy says that the sender showed its certificate.
+    client_cert_header: str = ""
+    client_cert_value: Annotated[str, Field(validate_default=True)] = ""
     admin_user: str = "admin"
     # None: the launcher makes one up and shows it once; without a launcher nobody can log in.
     admin_password: Annotated[SecretStr | None, Field(validate_default=True)] = None
@@ -170,6 +182,17 @@ class Settings(BaseSettings):
     def rest_url(self) -> str:
         """Return the exchange's REST address, without a path."""
         return _REST_URLS.get(self.exchange, self.paper_url)
+
+    @property
+    def permissions_url(self) -> str | None:
+        """Return where the API key's permissions are read; None: this exchange does not tell."""
+        return _PERMISSIONS_URLS.get(self.exchange)
+
+    @property
+    def client_certificate(self) -> tuple[str, str] | None:
+        """Return header and value that a proxy vouches for the sender with; None: not asked for."""
+        header = self.client_cert_header
+        return (header, self.client_cert_value) if header else None
 
     @property
     def stream_url(self) -> str:
@@ -257,6 +280,21 @@ class Settings(BaseSettings):
     def _split_symbols(cls, value: object) -> object:
         return parse_symbols(value) if isinstance(value, str) else value
 
+    @field_validator("alert_sources", "trusted_proxies", mode="before")
+    @classmethod
+    def _split_networks(cls, value: object) -> object:
+        return parse_networks(value) if isinstance(value, str) else value
+
+    @field_validator("client_cert_value")
+    @classmethod
+    def _demand_proxy(cls, value: str, info: ValidationInfo) -> str:
+        header = info.data.get("client_cert_header", "")
+        if bool(header) != bool(value):
+            raise ValueError("CLIENT_CERT_HEADER and CLIENT_CERT_VALUE belong together")
+        if header and not info.data.get("trusted_proxies"):
+            raise ValueError("needs TRUSTED_PROXIES: anyone else could send the header himself")
+        return value
+
     @field_validator("paper_url", "prefect_api_url")
     @classmethod
     def _check_url(cls, value: str | None) -> str | None:
@@ -334,7 +372,7 @@ def load_settings() -> Settings:
     """
     named = os.environ.get(ENV_FILE_VARIABLE)
     errors: list[FieldError] = []
-    values = _read_env_file(Path(named or ".env"), must_exist=bool(named), errors=errors)
+    values = _read_env_file(env_file(), must_exist=bool(named), errors=errors)
     unset = {name: value for name, value in values.items() if not _is_in_environment(name)}
     try:
         settings = Settings(**unset)
@@ -344,6 +382,11 @@ def load_settings() -> Settings:
         # The causes carry values, secrets among them: they stay out of the traceback.
         raise ConfigInvalid(errors) from None
     return settings
+
+
+def env_file() -> Path:
+    """Return the file that variables are read from, whether it exists or not."""
+    return Path(os.environ.get(ENV_FILE_VARIABLE) or ".env")
 
 
 def parse_symbols(text: str) -> tuple[str, ...]:

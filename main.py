@@ -8,10 +8,10 @@ import contextlib
 import gc
 import json
 import math
-import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,16 +22,18 @@ import uvloop
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import SecretStr
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from admin import add_panel
-from config import FlatAction, FundsCheck, MarginType, Settings, get_settings
+from config import FlatAction, FundsCheck, MarginType, Settings, env_file, get_settings
 from core.clients.binance import BinanceGateway
 from core.clients.binance_rest import connect_gateway
 from core.clients.db_async import make_engine
+from core.clients.key_permissions import Key
 from core.clients.sql_store import SqlCycleStore
 from core.errors import (
+    AlertForbidden,
     AlertInvalid,
     AlertTimedOut,
     CommitUnclear,
@@ -43,17 +45,23 @@ from core.errors import (
     StoreUnavailable,
     SymbolBusy,
     SymbolInUse,
+    SymbolPaused,
     SymbolUnwatched,
     TradeboxError,
 )
 from core.logging_setup import secret_texts, set_up_logging
 from core.schemas.payload import read_body
 from flows.answers import shown_answer
+from flows.connections import Connections, guarded_by
+from flows.door import BODY_LIMIT, SENDER, Door, DoorRules
 from flows.health import Health
-from flows.intake import AlertRefused, Intake, TimeIsUp, two_seconds
+from flows.intake import AlertRefused, Intake, Sender, TimeIsUp, Tolerance, two_seconds
 from flows.positions_flow import Entries
+from flows.secret_book import SecretBook
+from flows.startup import file_findings, tell, watch_key
 
-BODY_LIMIT: Final = 64 * 1024  # bytes; an alert has one or two thousand
+# A body has it all at once, or a second later; who takes longer wants to keep us busy.
+BODY_WITHIN_S: Final = 3.0
 # After the signal: answers under way get the first, entries that outlive theirs the second.
 FINISH_ANSWERS_WITHIN_S: Final = 3
 FINISH_ENTRIES_WITHIN_S: Final = 1.0
@@ -63,6 +71,8 @@ EXIT_BAD_CONFIG: Final = 2
 # What an error is answered with; the first that fits. Senders repeat what was answered with 503.
 STATUS_OF: Final[tuple[tuple[type[TradeboxError], int], ...]] = (
     (AlertInvalid, 422),
+    (AlertForbidden, 403),
+    (SymbolPaused, 409),
     (SymbolInUse, 409),
     (SymbolBusy, 409),
     (SymbolUnwatched, 503),
@@ -83,6 +93,7 @@ class Services:
 
     intake: Intake
     health: Health
+    book: SecretBook
 
 
 def http_status_of(error: TradeboxError | None) -> int:
@@ -110,10 +121,12 @@ def create_app(
 ) -> FastAPI:
     """Return the app; `connect` gives the exchange, `time_is_up` ends an alert's time."""
     engine = make_engine(settings.async_url)
+    store = SqlCycleStore(engine)
+    book = SecretBook(store, installation=settings.webhook_secret)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        store, gateway = SqlCycleStore(engine), connect(settings)
+        gateway = connect(settings)
         margin_type = None if settings.margin_type is MarginType.KEEP else settings.margin_type
         entries = Entries(
             gateway=gateway,
@@ -128,10 +141,14 @@ def create_app(
             http_status_of=http_status_of,
             mg_mode_default=settings.mg_mode,
             flat_closes=settings.flat_action is FlatAction.CLOSE,
+            tolerance=Tolerance(
+                max_age_ms=int(settings.max_signal_age * 1000),
+                same_content_for_ms=int(settings.duplicate_window * 1000),
+            ),
             time_is_up=time_is_up,
         )
         health = Health(engine=engine, store=store, gateway=gateway, symbols=settings.symbols)
-        app.state.services = Services(intake=intake, health=health)
+        app.state.services = Services(intake=intake, health=health, book=book)
         keeping_time = asyncio.create_task(health.keep_time())
         _log.info(
             "api started",
@@ -152,22 +169,34 @@ def create_app(
     app = FastAPI(
         title="Tradebox", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
-    _add_routes(app, settings.webhook_secret)
+    _add_routes(app)
     _add_error_handlers(app)
     add_panel(app, engine, settings)
+    app.add_middleware(Door, rules=door_rules(settings), book=book)
     return app
+
+
+def door_rules(settings: Settings) -> DoorRules:
+    """Return who may send alerts, and how many, as the settings say."""
+    return DoorRules(
+        allowed=settings.alert_sources,
+        trusted=settings.trusted_proxies,
+        certificate=settings.client_certificate,
+        rate=settings.alert_rate,
+        total_rate=settings.alert_total_rate,
+    )
 
 
 # --- Routes ---
 
 
-def _add_routes(app: FastAPI, webhook_secret: SecretStr | None) -> None:
+def _add_routes(app: FastAPI) -> None:
     @app.post("/webhook")
     @app.post("/webhook/{token}")
     async def webhook(request: Request, token: str | None = None) -> JSONResponse:
-        """Take an alert: 200 accepted, skipped or duplicate; see `STATUS_OF` for the others.
+        """Take an alert: 200 accepted, skipped, duplicate or tested; else see `STATUS_OF`.
 
-        Where a secret is configured, a wrong or a missing one is 401 and nothing is stored.
+        Where a secret is known, a wrong or a missing one is 401 and nothing is stored.
         """
         services: Services = request.app.state.services
         raw = await _read_limited(request)
@@ -175,12 +204,13 @@ def _add_routes(app: FastAPI, webhook_secret: SecretStr | None) -> None:
             body = read_body(raw)
         except AlertInvalid as error:
             # What cannot be read has no secret in it: only the address can bring it.
-            _require_secret(webhook_secret, token)
-            await services.intake.refuse_unreadable(error)
+            sender = await _sender(services.book, token)
+            await services.intake.refuse_unreadable(error, sender)
         else:
             given = None if body.secret is None else body.secret.get_secret_value()
-            _require_secret(webhook_secret, given, token)
-            answer = await services.intake.take(body)
+            sender = await _sender(services.book, given, token)
+            request.scope[SENDER] = sender  # the door remembers that its source knows a secret
+            answer = await services.intake.take(body, sender)
         return JSONResponse(shown_answer(answer))
 
     @app.get("/ping")
@@ -202,25 +232,30 @@ def _add_routes(app: FastAPI, webhook_secret: SecretStr | None) -> None:
 
 
 async def _read_limited(request: Request) -> bytes:
-    """Return the body whatever its type is said to be; 413 beyond the limit."""
+    """Return the body, whatever its type is said to be; 413 if too long, 408 if too slow."""
+    closing = {"Connection": "close"}  # or the rest of the body would still be read
     raw = bytearray()
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > BODY_LIMIT:
-            raise HTTPException(413, f"the body is longer than {BODY_LIMIT} bytes")
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            async for chunk in request.stream():
+                raw += chunk
+                if len(raw) > BODY_LIMIT:
+                    text = f"the body is longer than {BODY_LIMIT} bytes"
+                    raise HTTPException(413, text, closing)
+    except TimeoutError:
+        text = f"the body did not come within {BODY_WITHIN_S:g} s"
+        raise HTTPException(408, text, closing) from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the body broke off") from None  # which nobody hears
     return bytes(raw)
 
 
-def _require_secret(expected: SecretStr | None, *given: str | None) -> None:
-    """Raise 401 unless something was given and all of it is right; compared in constant time."""
-    if expected is None:
-        return
-    wanted = expected.get_secret_value().encode()
-    found = [text.encode("utf-8", "surrogatepass") for text in given if text is not None]
-    are_right = [secrets.compare_digest(text, wanted) for text in found]
-    if not are_right or not all(are_right):
-        _log.warning("alert without the right secret turned away")
+async def _sender(book: SecretBook, *given: str | None) -> Sender:
+    """Return who sent it; 401 unless something was given and all of it is right."""
+    sender = await book.sender_of(*given)
+    if sender is None:
         raise HTTPException(401, "the webhook's secret is missing or wrong")
+    return sender
 
 
 # --- Errors ---
@@ -313,6 +348,10 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_BAD_CONFIG
     set_up_logging(settings.log_level.value, secrets=secret_texts(settings))
+    found = file_findings(env_file=env_file(), sqlite_file=settings.sqlite_path)
+    if dangers := tell(found, is_live=settings.is_live):
+        sys.stderr.writelines(f"{danger}\n" for danger in dangers)
+        return EXIT_BAD_CONFIG
     try:
         listener = _listen(settings.host, settings.port)
     except OSError as error:
@@ -328,12 +367,39 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
         log_config=None,
         access_log=False,  # it would show the secret of an address
         server_header=False,
+        http=guarded_by(Connections(trusted=settings.trusted_proxies)),
+        ws="none",
+        proxy_headers=False,  # it would believe anyone on this machine; the door knows better
         lifespan="on",
         timeout_graceful_shutdown=FINISH_ANSWERS_WITHIN_S,
     )
     server = _Server(config)
-    await server.serve(sockets=[listener])
+    dangers: list[str] = []
+
+    def stop(danger: str) -> None:
+        dangers.append(danger)
+        server.should_exit = True
+
+    watching = asyncio.create_task(_watch_key(settings, stop))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    if dangers:
+        sys.stderr.writelines(f"{danger}\n" for danger in dangers)
+        return EXIT_BAD_CONFIG
     return 0 if server.started else 1
+
+
+async def _watch_key(settings: Settings, on_danger: Callable[[str], None]) -> None:
+    if settings.permissions_url is not None:
+        await watch_key(
+            settings.permissions_url,
+            Key(key=settings.api_key, secret=settings.api_secret),
+            now_ms=lambda: time.time_ns() // 1_000_000,
+            on_danger=on_danger,
+        )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,6 +2,7 @@
 
     python operate.py status
     python operate.py close BTCUSDT
+    python operate.py secret create tradingview
 
 A request is a row that the monitor finds, carries out and answers; nothing is traded from here.
 Exit codes: 0 done, 1 not done (yet), 2 a wrong word or a wrong setting.
@@ -14,12 +15,15 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Final
 
 from config import Settings, load_settings
+from core.alert_secrets import NAME_LENGTH_LIMIT, digest_of, new_secret
 from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
 from core.domain.cycle import Cycle, Leg, OperatorAction, OrderState
+from core.domain.webhook import AlertSecret
 from core.errors import ConfigInvalid, StoreError
 from core.narration import figure, net_pnl
 from core.schemas.webhook import parse_symbol
@@ -35,6 +39,7 @@ ACTIONS: Final = {
     "close-short": (OperatorAction.CLOSE_SHORT, "close SHORT; no hedge until allow-hedges"),
     "pause": (OperatorAction.PAUSE, "place no new level or hedge; exits go on"),
     "resume": (OperatorAction.RESUME, "end a pause"),
+    "cancel": (OperatorAction.CANCEL_LEVELS, "withdraw every level that is not filled"),
     "hands-off": (OperatorAction.HANDS_OFF, "place, change, cancel and close nothing any more"),
     "hands-on": (OperatorAction.HANDS_ON, "end hands-off"),
     "allow-hedges": (OperatorAction.ALLOW_HEDGES, "hedge again after SHORT was closed by hand"),
@@ -55,6 +60,8 @@ def main(arguments: Sequence[str]) -> int:
             return EXIT_NOT_DONE
         if options.command == "status":
             return asyncio.run(show_status(settings, options.symbol))
+        if options.command == "secret":
+            return asyncio.run(keep_secrets(settings, options))
         return asyncio.run(ask(settings, options.command, options.symbol, within_s=options.wait))
     except ConfigInvalid as error:
         sys.stderr.write(f"{error}\n")
@@ -87,10 +94,11 @@ async def ask(settings: Settings, command: str, symbol: str, *, within_s: float)
     """Ask the monitor, wait for its answer and print it."""
     action, _ = ACTIONS[command]
     async with _store(settings) as store:
+        is_paused = await _keep_pause(store, action, symbol)
         cycle = await store.open_cycle(symbol)
         if cycle is None:
             _say(f"{symbol} has no open cycle")
-            return EXIT_NOT_DONE
+            return 0 if is_paused else EXIT_NOT_DONE
         number = await store.ask_operator(
             cycle.cycle_id,
             action,
@@ -107,6 +115,66 @@ async def ask(settings: Settings, command: str, symbol: str, *, within_s: float)
             return EXIT_NOT_DONE
     _say(f"{command} {symbol}, cycle {cycle.key}: {result}")
     return 0
+
+
+async def _keep_pause(store: SqlCycleStore, action: OperatorAction, symbol: str) -> bool:
+    """Let no cycle, or cycles again, be opened on the symbol; False if that was not asked for."""
+    if action is OperatorAction.PAUSE:
+        asked_by = f"{getpass.getuser()} at the shell"
+        await store.pause_symbol(symbol, asked_by=asked_by, asked_at_ms=_now_ms())
+        _say(f"{symbol} is paused: its alerts open nothing until resume")
+    elif action is OperatorAction.RESUME:
+        await store.resume_symbol(symbol)
+        _say(f"{symbol} is not paused: its alerts open cycles")
+    else:
+        return False
+    return True
+
+
+async def keep_secrets(settings: Settings, options: argparse.Namespace) -> int:
+    """Make a secret of a source of alerts, list them all, or revoke one."""
+    async with _store(settings) as store:
+        match options.what:
+            case "create":
+                return await _create_secret(
+                    store, options.name, may_close_all=options.may_close_all
+                )
+            case "revoke":
+                done = await store.revoke_secret(options.number, at_ms=_now_ms())
+                _say(f"secret {options.number} {'is' if done else 'is not there, or was'} revoked")
+                return 0 if done else EXIT_NOT_DONE
+            case _:
+                lines = [described_secret(secret) for secret in await store.secrets()]
+                _say("\n".join(lines) or "no secret was made yet")
+                return 0
+
+
+async def _create_secret(store: SqlCycleStore, name: str, *, may_close_all: bool) -> int:
+    secret = new_secret()
+    number = await store.add_secret(
+        name,
+        digest_of(secret),
+        may_close_all=may_close_all,
+        created_by=f"{getpass.getuser()} at the shell",
+        created_at_ms=_now_ms(),
+    )
+    _say(f"secret {number} of {name}, valid in two seconds, shown only now:")
+    _say(secret)
+    _say(f'in the alert: "secret": "{secret}"; or in its address: …/webhook/{secret}')
+    return 0
+
+
+def described_secret(secret: AlertSecret) -> str:
+    """Return one line about a secret: whose it is, whether it is valid, when it was used."""
+    is_valid, used_ms = secret.revoked_at_ms is None, secret.last_used_at_ms
+    return ", ".join(
+        (
+            f"{secret.secret_id}  {secret.name}: {'valid' if is_valid else 'REVOKED'}",
+            *(("may close all",) if secret.may_close_all else ()),
+            f"made {_date(secret.created_at_ms)} by {secret.created_by}",
+            "never used" if used_ms is None else f"last used {_date(used_ms)}",
+        )
+    )
 
 
 def described(cycle: Cycle) -> list[str]:
@@ -161,6 +229,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     status = commands.add_parser("status", help="show what is open")
     status.add_argument("symbol", nargs="?", type=_symbol, default=None, metavar="SYMBOL")
+    _add_secret_commands(commands.add_parser("secret", help="make and revoke alerts' secrets"))
     for name, (_, text) in ACTIONS.items():
         command = commands.add_parser(name, help=text)
         command.add_argument("symbol", type=_symbol, metavar="SYMBOL")
@@ -172,6 +241,28 @@ def _parser() -> argparse.ArgumentParser:
             help="how long to wait for the monitor's answer (default: %(default)g)",
         )
     return parser
+
+
+def _add_secret_commands(secret: argparse.ArgumentParser) -> None:
+    what = secret.add_subparsers(dest="what", required=True, metavar="WHAT")
+    create = what.add_parser("create", help="make one, and show it once")
+    create.add_argument("name", type=_name, help="of the source that will carry it")
+    create.add_argument(
+        "--may-close-all", action="store_true", help="let it close every open cycle at once"
+    )
+    what.add_parser("list", help="show all, and when each was last used")
+    revoke = what.add_parser("revoke", help="take one out of use")
+    revoke.add_argument("number", type=int, help="as the list shows it")
+
+
+def _name(text: str) -> str:
+    if not text.isprintable() or not 0 < len(text.strip()) <= NAME_LENGTH_LIMIT:
+        raise argparse.ArgumentTypeError(f"must be a name of at most {NAME_LENGTH_LIMIT} letters")
+    return text.strip()
+
+
+def _date(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _symbol(text: str) -> str:

@@ -7,6 +7,7 @@ from core.domain.cycle import Cycle
 from core.grid import Grid
 from core.money import to_wire
 from flows.intake import Answer
+from flows.preview import Previewed
 
 
 def shown_answer(answer: Answer) -> dict[str, Any]:
@@ -15,13 +16,17 @@ def shown_answer(answer: Answer) -> dict[str, Any]:
         "status": answer.status.value,
         "detail": answer.text,
         "webhook_id": answer.webhook_id,
-        "symbol": answer.symbol,
+        "symbol": answer.symbol or None,
     }
     if answer.cycle is not None:
         shown["cycle"] = answer.cycle.key
         shown["entry"] = _entry(answer.cycle)
+    if answer.duplicate_of is not None:
+        shown["duplicate_of"] = int(answer.duplicate_of)
     if answer.grid is not None:
         shown["ladder"] = _ladder(answer.grid)
+    if answer.previewed is not None:
+        shown["preview"] = _preview(answer.previewed)
     shown["warnings"] = list(answer.warnings)
     return shown
 
@@ -57,6 +62,30 @@ def _ladder(grid: Grid) -> dict[str, Any]:
         "hedge_quantity": _text(grid.hedge_quantity),
         "total_notional": _text(grid.total_notional),
         "notional_left": _text(grid.notional_left),
+    }
+
+
+def _preview(previewed: Previewed) -> dict[str, Any]:
+    preview = previewed.preview
+    return {
+        "rungs": [
+            {
+                "after": rung.place,
+                "price": _text(rung.price),
+                "quantity": _text(rung.quantity),
+                "long_quantity": _text(rung.long_quantity),
+                "long_entry": _text(rung.long_entry),
+                "short_quantity": _text(rung.short_quantity),
+                "notional": _text(rung.notional),
+                "margin": _text(rung.margin),
+                "liquidation_price": _text(rung.liquidation_price),
+            }
+            for rung in preview.rungs
+        ],
+        "worst_loss": _text(preview.worst_loss),
+        "worst_loss_when": preview.worst_loss_when,
+        "available_balance": _text(previewed.balance.available),
+        "wallet_balance": _text(previewed.balance.wallet),
     }
 
 

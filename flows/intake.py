@@ -1,7 +1,8 @@
 """What becomes of an alert, from its stored row to its answer, in the order of the strategy.
 
-Parse and validate → disabled → `flat` → duplicate → nobody watches → symbol busy → the entry's
-checks and the entry (`positions_flow`). An alert is stored before anything is done about it.
+Parse and validate → stale → disabled → `flat` → duplicate → what does not open (`signals`) →
+paused → nobody watches → symbol busy → the entry's checks and the entry (`positions_flow`); with
+`test` the entry is only shown (`preview`). An alert is stored before anything is done about it.
 
 An answer is due after two seconds, because the sender gives up after three. By then either the
 entry's intent is committed (answer: accepted, the work goes on), or one transaction takes the alert
@@ -10,8 +11,8 @@ back and nothing is sent for it any more (`AlertTimedOut`).
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, NoReturn
 
@@ -19,7 +20,7 @@ import structlog
 
 from core.domain.cycle import Cycle
 from core.domain.settings import MultiplierMode, SymbolRules
-from core.domain.webhook import WebhookStatus
+from core.domain.webhook import AlertContent, WebhookStatus
 from core.errors import (
     AlertClosed,
     AlertInvalid,
@@ -30,13 +31,17 @@ from core.errors import (
     StoreError,
     StoreUnavailable,
     SymbolBusy,
+    SymbolInUse,
+    SymbolPaused,
     SymbolUnwatched,
     TradeboxError,
 )
 from core.grid import Grid
-from core.schemas.payload import Body
-from core.schemas.webhook import Alert, AlertKind, parse_alert, symbol_errors
+from core.schemas.payload import Body, content_digest
+from core.schemas.webhook import Alert, AlertKind, parse_alert, require_fresh, symbol_errors
 from flows.positions_flow import Entries, EntryOrdered, close_positions, open_long_position
+from flows.preview import Previewed, preview_position
+from flows.signals import SIGNALS, Signal, carry_out_signal
 
 ANSWER_WITHIN_S: Final = 2.0
 HTTP_BUG: Final = 500  # recorded where an error of ours is raised on to the shell
@@ -59,6 +64,26 @@ class AlertStatus(StrEnum):
     ACCEPTED = "accepted"
     SKIPPED = "skipped"
     DUPLICATE = "duplicate"
+    TESTED = "tested"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """Who sent an alert, as its secret says."""
+
+    secret_id: int | None = None  # None: by the installation's own secret, or without any
+    may_close_all: bool = False
+
+
+ANYONE: Final = Sender()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """What still counts as the same alert, and as a new one; 0 switches a check off."""
+
+    max_age_ms: int = 60_000  # of an alert that says when it was sent
+    same_content_for_ms: int = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +97,8 @@ class Answer:
     cycle: Cycle | None = None
     grid: Grid | None = None  # from the fill; before that, as planned
     warnings: tuple[str, ...] = ()
+    duplicate_of: str | None = None  # the webhook that was accepted before
+    previewed: Previewed | None = None
 
 
 class AlertRefused(Exception):
@@ -88,6 +115,8 @@ class AlertRefused(Exception):
 class _Progress:
     """How far one alert has come, for whoever answers it in time."""
 
+    received_at_ms: int
+    sender: Sender
     webhook_id: int | None = None
     symbol: str | None = None
     ordered: EntryOrdered | None = None
@@ -104,6 +133,7 @@ class Intake:
         http_status_of: Callable[[TradeboxError | None], int],
         mg_mode_default: MultiplierMode | None,
         flat_closes: bool,
+        tolerance: Tolerance = Tolerance(),
         time_is_up: TimeIsUp = two_seconds,
     ) -> None:
         """Take alerts for `entries`.
@@ -113,6 +143,7 @@ class Intake:
             http_status_of: the status of the answer to an error (None: no error), to be recorded.
             mg_mode_default: the installation's choice for payloads that do not state `mg_mode`.
             flat_closes: FLAT_ACTION=close.
+            tolerance: how old an alert may be, how long its content is remembered.
             time_is_up: returns when an alert that came now has to be answered.
         """
         self._entries = entries
@@ -120,17 +151,18 @@ class Intake:
         self._http_status_of = http_status_of
         self._mg_mode_default = mg_mode_default
         self._flat_closes = flat_closes
+        self._tolerance = tolerance
         self._time_is_up = time_is_up
         self._running: set[asyncio.Future[Any]] = set()
 
-    async def take(self, body: Body) -> Answer:
+    async def take(self, body: Body, sender: Sender = ANYONE) -> Answer:
         """Store the alert, act on it, and answer in time.
 
         Raises:
             AlertRefused: it was stored and refused.
             StoreError: it could not be stored; nothing was done.
         """
-        progress = _Progress()
+        progress = _Progress(received_at_ms=self._entries.clock.now_ms(), sender=sender)
         work = asyncio.get_running_loop().create_task(self._process(body, progress))
         self._keep(work)
         timer = asyncio.ensure_future(self._time_is_up())
@@ -140,9 +172,9 @@ class Intake:
             return work.result()
         return await self._answer_late(work, progress)
 
-    async def refuse_unreadable(self, error: AlertInvalid) -> NoReturn:
+    async def refuse_unreadable(self, error: AlertInvalid, sender: Sender = ANYONE) -> NoReturn:
         """Store that an alert came which is not a JSON object, without its text; raise."""
-        raise AlertRefused(await self._record_invalid({}, error), None, error)
+        raise AlertRefused(await self._record_invalid({}, error, sender), None, error)
 
     async def close(self, *, within_s: float) -> None:
         """Let the work that goes on after its answer end; give up what takes longer."""
@@ -212,13 +244,14 @@ class Intake:
         try:
             alert = parse_alert(body, mg_mode_default=self._mg_mode_default)
         except AlertInvalid as error:
-            webhook_id = await self._record_invalid(body.payload, error)
+            webhook_id = await self._record_invalid(body.payload, error, progress.sender)
             raise AlertRefused(webhook_id, None, error) from None
         webhook_id = await self._store.record_webhook(
             alert.payload,
-            received_at_ms=self._entries.clock.now_ms(),
-            symbol=alert.symbol,
+            received_at_ms=progress.received_at_ms,
+            symbol=alert.symbol or None,
             alert_id=alert.alert_id,
+            secret_id=progress.sender.secret_id,
             warnings=alert.warnings,
         )
         progress.webhook_id, progress.symbol = webhook_id, alert.symbol
@@ -227,7 +260,10 @@ class Intake:
         except CommitUnclear as error:
             answer = await self._begun_after_all(progress, error)
         except DuplicateAlert as error:
-            answer = _answered(alert, webhook_id, AlertStatus.DUPLICATE, str(error))
+            answer = replace(
+                _answered(alert, webhook_id, AlertStatus.DUPLICATE, str(error)),
+                duplicate_of=error.first,
+            )
         except AlertClosed as error:  # taken back meanwhile, and answered so
             raise AlertRefused(webhook_id, alert.symbol, error) from None
         except TradeboxError as error:
@@ -246,10 +282,16 @@ class Intake:
         return answer
 
     async def _decide(self, alert: Alert, progress: _Progress) -> Answer:
-        symbol, webhook_id = alert.symbol, progress.webhook_id
+        webhook_id = progress.webhook_id
         assert webhook_id is not None
+        require_fresh(
+            alert,
+            received_at_ms=progress.received_at_ms,
+            max_age_ms=self._tolerance.max_age_ms,
+        )
         if alert.settings is None:
-            await self._require_tradable_or_open(alert)
+            if alert.symbol:
+                await self._require_tradable_or_open(alert)
             rules = None
         else:
             rules = await self._valid_rules(alert)
@@ -257,27 +299,98 @@ class Intake:
             return _answered(alert, webhook_id, AlertStatus.SKIPPED, "disabled by its sender")
         if alert.kind is AlertKind.FLAT:
             return await self._flat(alert, webhook_id)
-        if alert.alert_id is not None:
-            first = await self._store.find_accepted_alert(alert.alert_id)
-            if first is not None:
-                raise DuplicateAlert(alert.alert_id, first=str(first))
-        if not await self._store.is_watched(symbol):
-            raise SymbolUnwatched(f"no monitor watches {symbol} now; nothing was opened")
-        holder = await self._store.busy_webhook(symbol)
-        if holder is not None:
-            raise SymbolBusy(symbol, holder=str(holder))
+        if alert.kind in SIGNALS:
+            return await self._signal(alert, progress)
         assert alert.settings is not None
         assert rules is not None
-        progress.ordered = EntryOrdered(
+        ordered = EntryOrdered(
             webhook_id=webhook_id,
             settings=alert.settings,
             rules=rules,
             warnings=alert.warnings,
+            content=self._content(alert, progress),
         )
-        opened = await open_long_position(self._entries, progress.ordered)
+        if alert.is_test:
+            return await self._preview(alert, ordered)
+        await self._require_new(alert, ordered.content)
+        try:
+            async for obstacle in self._obstacles(alert.symbol):
+                raise obstacle
+            progress.ordered = ordered
+            opened = await open_long_position(self._entries, ordered)
+        except (SymbolBusy, SymbolInUse, AlertInvalid):
+            if ordered.cycle is None:  # in its way may be what it asked for itself, a moment ago
+                await self._require_new(alert, ordered.content)
+            raise
         return self._accepted(progress, _entry_text(opened.cycle))
 
+    def _content(self, alert: Alert, progress: _Progress) -> AlertContent | None:
+        window_ms = self._tolerance.same_content_for_ms
+        if alert.alert_id is not None or not window_ms:
+            return None
+        digest = content_digest(alert.payload)
+        return AlertContent(digest=digest, since_ms=progress.received_at_ms - window_ms)
+
+    async def _require_new(self, alert: Alert, content: AlertContent | None) -> None:
+        """Raise DuplicateAlert for what was accepted before; `begin_cycle` decides a tie."""
+        first = None
+        if alert.alert_id is not None:
+            first = await self._store.find_accepted_alert(alert.alert_id)
+        elif content is not None:
+            first = await self._store.find_accepted_content(content)
+        if first is not None:
+            raise DuplicateAlert(alert.alert_id, first=str(first))
+
+    async def _obstacles(self, symbol: str) -> AsyncIterator[TradeboxError]:
+        """Yield what keeps a cycle from being opened on the symbol now."""
+        paused_by = await self._store.paused_by(symbol)
+        if paused_by is not None:
+            yield SymbolPaused(f"{symbol} is paused, by {paused_by}; resume it first")
+        if not await self._store.is_watched(symbol):
+            yield SymbolUnwatched(f"no monitor watches {symbol} now; nothing was opened")
+        holder = await self._store.busy_webhook(symbol)
+        if holder is not None:
+            yield SymbolBusy(symbol, holder=str(holder))
+
+    async def _preview(self, alert: Alert, ordered: EntryOrdered) -> Answer:
+        obstacles = [str(obstacle) async for obstacle in self._obstacles(alert.symbol)]
+        previewed = await preview_position(self._entries, ordered)
+        return Answer(
+            status=AlertStatus.TESTED,
+            webhook_id=ordered.webhook_id,
+            symbol=alert.symbol,
+            text="test: this is what would be traded; nothing was",
+            grid=previewed.grid,
+            previewed=previewed,
+            warnings=(
+                *(f"{text}: a real alert would be refused now" for text in obstacles),
+                *previewed.warnings,
+            ),
+        )
+
+    async def _signal(self, alert: Alert, progress: _Progress) -> Answer:
+        webhook_id = progress.webhook_id
+        assert webhook_id is not None
+        if not alert.is_test:
+            await self._require_new(alert, None)
+        asked = await carry_out_signal(
+            Signal(
+                store=self._store,
+                alert=alert,
+                asked_by=_ASKED_BY.format(webhook_id),
+                asked_at_ms=self._entries.clock.now_ms(),
+                may_close_all=progress.sender.may_close_all,
+            )
+        )
+        status = AlertStatus.ACCEPTED if asked.is_accepted else AlertStatus.SKIPPED
+        if alert.is_test:
+            status = AlertStatus.TESTED
+        return _answered(alert, webhook_id, status, asked.text)
+
     async def _flat(self, alert: Alert, webhook_id: int) -> Answer:
+        if alert.is_test:
+            text = f"test: FLAT_ACTION={'close' if self._flat_closes else 'ignore'} would decide"
+            return _answered(alert, webhook_id, AlertStatus.TESTED, text)
         if not self._flat_closes:
             text = "FLAT_ACTION is ignore: nothing is closed"
             return _answered(alert, webhook_id, AlertStatus.SKIPPED, text)
@@ -329,11 +442,14 @@ class Intake:
 
     # --- The row ---
 
-    async def _record_invalid(self, payload: Mapping[str, object], error: AlertInvalid) -> int:
+    async def _record_invalid(
+        self, payload: Mapping[str, object], error: AlertInvalid, sender: Sender
+    ) -> int:
         _log.info("alert refused", reason=str(error))
         return await self._store.record_webhook(
             payload,
             received_at_ms=self._entries.clock.now_ms(),
+            secret_id=sender.secret_id,
             status=WebhookStatus.REFUSED,
             http_status=self._http_status_of(error),
             outcome=str(error),

@@ -24,6 +24,7 @@ from core.domain.cycle import (
 )
 from core.domain.settings import CycleSettings, Policy, SymbolRules
 from core.domain.step import take_step
+from core.domain.webhook import AlertContent
 from core.engine import Desk, carry_out
 from core.entry_checks import (
     CONDITIONAL_ORDERS_NEEDED,
@@ -118,6 +119,7 @@ class EntryOrdered:
     is_beginning: bool = False  # the transaction that commits the intent may have started
     cycle: Cycle | None = None  # as last known; None: the intent is not known to be committed
     grid: Grid | None = None
+    content: AlertContent | None = None  # None: only the alert's own id tells it from others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +235,7 @@ async def begin_cycle(entries: Entries, ordered: EntryOrdered, plan: EntryPlan) 
     )
     ordered.is_beginning = True
     ordered.cycle = await entries.store.begin_cycle(
-        ordered.webhook_id, cycle, warnings=ordered.warnings
+        ordered.webhook_id, cycle, warnings=ordered.warnings, content=ordered.content
     )
     entries.cycle_began(needed=CONDITIONAL_ORDERS_NEEDED)
     return ordered.cycle

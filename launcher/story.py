@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import aiohttp
@@ -95,6 +96,7 @@ class Story:
             by_quote=paper.is_replay,
             secret=None if secret is None else secret.get_secret_value(),
         )
+        alert["timenow"] = datetime.now(UTC).isoformat(timespec="seconds")  # no repetition of old
         if not await self._has_price():
             self._screen.say("no price yet, so no sample alert: POST /paper/trade, then /webhook")
             return

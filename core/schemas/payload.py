@@ -4,6 +4,7 @@
 collects what is wrong with them. What a field means is not known here; see `webhook.py`.
 """
 
+import hashlib
 import json
 import math
 import re
@@ -23,11 +24,15 @@ DECIMALS_LIMIT: Final = 18
 ITEMS_LIMIT: Final = 100  # no list of an alert is longer than `order_quan` may be
 DEPTH_LIMIT: Final = 20  # far beyond any alert, far below what recursion can take
 TEXT_SHOWN: Final = 60
+REPEATS_LOOKED_AT: Final = 3  # of one field; a body may repeat it thousands of times
 MISSING: Final = "(missing)"
 GROUPS: Final = ("open", "settings")
 
 # ASCII digits only: \d and Decimal() would take other scripts' digits too.
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# What editors and chat programs make of the quotes that JSON needs.
+_SMART_QUOTES: Final = tuple("\u201c\u201d\u201e\u201f\xab\xbb\u2018\u2019\u201a\u201b\uff02")
+_NOT_NUMBERS: Final = ("nan", "na", "n/a", "infinity", "inf")
 # PostgreSQL stores neither NUL nor half a surrogate pair; JSON may carry both.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -63,9 +68,11 @@ def read_body(body: bytes) -> Body:
     Raises `AlertInvalid` for anything else than one JSON object; the message never quotes the body,
     because the secret may be in it.
     """
+    text = ""
     try:
+        text = body.decode("utf-8-sig")
         root: Raw = json.loads(
-            body.decode("utf-8-sig"),
+            text,
             strict=False,  # senders paste names with tabs and line breaks as they are
             object_pairs_hook=Pairs,
             parse_float=Number,
@@ -75,7 +82,7 @@ def read_body(body: bytes) -> Body:
     except UnicodeDecodeError as error:
         _refuse_body(f"not UTF-8 text (byte {error.start})")
     except json.JSONDecodeError as error:
-        _refuse_body(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}")
+        _refuse_body(f"not JSON: {_why_not_json(text, error)}")
     except RecursionError:
         _refuse_body(f"nested more than {DEPTH_LIMIT} deep")
     if not isinstance(root, Pairs):
@@ -84,6 +91,12 @@ def read_body(body: bytes) -> Body:
     pairs = Pairs(pair for pair in root if pair[0] != "secret")
     payload = {_storable_text(key): _storable(value, 1) for key, value in pairs}
     return Body(pairs=pairs, payload=payload, secret=secret)
+
+
+def content_digest(payload: dict[str, JsonValue]) -> str:
+    """Return what two alerts have in common exactly if they say the same, whatever their secret."""
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class FieldReader:
@@ -119,13 +132,16 @@ class FieldReader:
         values: list[T] = []
         for raw in self._present(path):
             try:
+                _require_filled_in(raw)
                 values.append(read(raw))
             except ValueError as error:
-                self._note(path, shown(raw), str(error))
+                if len(self.errors_of(path)) < REPEATS_LOOKED_AT:
+                    self._note(path, shown(raw), str(error))
         if path in self.failed or not values:
             return None
         if any(value != values[0] for value in values):
-            both = " and ".join(dict.fromkeys(shown(raw) for raw in self._present(path)))
+            found = dict.fromkeys(shown(raw) for raw in self._present(path))
+            both = " and ".join(list(found)[:REPEATS_LOOKED_AT])
             self._note(path, both, "given more than once, with different values")
             return None
         return values[0]
@@ -147,6 +163,10 @@ class FieldReader:
 
         self._found[path] = [raw for raw in self._present(path) if readable(raw)]
         return self.optional(path, read)
+
+    def errors_of(self, path: str) -> list[FieldError]:
+        """Return what was noted against one field."""
+        return [error for error in self.errors if error.field == path]
 
     def is_absent(self, path: str) -> bool:
         """Return whether the field is nowhere, or only null or blank."""
@@ -198,6 +218,8 @@ def read_decimal(raw: Raw) -> Decimal:
     if not isinstance(raw, str):
         raise ValueError(f"must be a number, is {_kind(raw)}")
     text = raw.strip()
+    if text.lstrip("+-").lower() in _NOT_NUMBERS:
+        raise ValueError("must be a number; the sender had no value for it at that moment")
     if not _NUMBER.fullmatch(text):
         comma = re.fullmatch(r"[+-]?[0-9]+(,[0-9]+)+(\.[0-9]*)?", text)
         hint = "; write decimals with a point and nothing between thousands" if comma else ""
@@ -241,6 +263,26 @@ def shown(raw: Raw) -> str:
     text = raw if isinstance(raw, str) else json.dumps(_storable(raw, 1), ensure_ascii=False)
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: TEXT_SHOWN + 1])
     return text if len(text) <= TEXT_SHOWN else text[:TEXT_SHOWN] + "…"
+
+
+def _why_not_json(text: str, error: json.JSONDecodeError) -> str:
+    where = f"at line {error.lineno}, column {error.colno}"
+    if not text.strip():
+        return "the body is empty"
+    if "{{" in text[max(0, error.pos - 1) : error.pos + 2]:
+        return f"a {{{{placeholder}}}} was not filled in {where}; misspelt, or not of this alert?"
+    if text[error.pos : error.pos + 1] in _SMART_QUOTES:
+        return f'typographic quotes {where}; write plain ones (")'
+    if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"):
+        return (
+            f"it breaks off after {len(text)} characters ({error.msg.removesuffix(' at')} {where})"
+        )
+    return f"{error.msg} {where}"
+
+
+def _require_filled_in(raw: Raw) -> None:
+    if isinstance(raw, str) and "{{" in raw:
+        raise ValueError("the sender did not fill this placeholder in; is it spelt as it must be?")
 
 
 def _take_secret(root: Pairs) -> SecretStr | None:

@@ -8,13 +8,16 @@ Decided here, where several readings are possible:
 - an empty array is an absent list, like null and blank text; a single number is a list of one.
 - decimals are counted as written: 19 of them are refused even if the last ones are zeros.
 - a `flat` alert needs only its symbol: what else its template carries is not looked at, except
-  `id`, `action`, and `open.enabled` / `settings.start` where they are readable.
+  `id`, `action`, and `open.enabled` / `settings.start`, `test` and times where they are readable.
+  The same holds for every `action` but `open`, which says more than `positionSide` and goes before.
+- `timenow` (when the alert was sent) goes before `time` (TradingView's: when its bar began).
 """
 
 import difflib
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -42,6 +45,9 @@ SYMBOL_LENGTH_LIMIT: Final = 20
 # From here on, a multiplier without a stated mode is taken for a percentage by mistake.
 SUSPICIOUS_MULTIPLIER: Final = Decimal(5)
 DEFAULT_MAX_HEDGES: Final = 5
+UNKNOWN_LOOKED_AT: Final = 20  # misspelt fields are looked for among so many
+# From here on a number of a time counts milliseconds (as seconds it would be the year 5138).
+_MILLISECONDS_FROM: Final = 10**11
 
 E = TypeVar("E", bound=StrEnum)
 T = TypeVar("T")
@@ -53,6 +59,11 @@ class AlertKind(StrEnum):
     OPEN = "open"
     SKIPPED = "skipped"  # disabled by its sender: stored, nothing traded
     FLAT = "flat"  # the sender's exit; FLAT_ACTION says what becomes of it
+    CLOSE = "close"  # the symbol's cycle
+    CANCEL = "cancel"  # the symbol's levels that are not filled
+    PAUSE = "pause"
+    RESUME = "resume"
+    CLOSE_ALL = "close_all"  # every open cycle, whatever its symbol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +71,24 @@ class Alert:
     """One alert, understood."""
 
     kind: AlertKind
-    symbol: str
+    symbol: str  # empty: all symbols
     alert_id: str | None
-    settings: CycleSettings | None  # None: a `flat` alert, disabled or not
+    settings: CycleSettings | None  # None: an alert that cannot open, disabled or not
     payload: dict[str, JsonValue]  # as received, without the secret
     secret: SecretStr | None
     warnings: tuple[str, ...]  # legal, but probably not meant
+    is_test: bool = False  # everything is to be done but what would change anything
+    sent_at_ms: int | None = None  # as its sender says; the field is `sent_at_field`
+    sent_at_field: str = "timenow"
+
+
+class _Action(StrEnum):
+    OPEN = "open"
+    CLOSE = "close"
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    RESUME = "resume"
+    CLOSE_ALL = "close_all"
 
 
 class _PositionSide(StrEnum):
@@ -84,29 +107,60 @@ def parse_alert(body: bytes | Body, *, mg_mode_default: MultiplierMode | None) -
     if isinstance(body, bytes):
         body = read_body(body)
     fields = FieldReader(body)
-    symbol = fields.required("symbol", parse_symbol)
-    position_side = fields.required("positionSide", _read_position_side)
+    action = fields.defaulted("action", _one_of(_Action), _Action.OPEN)
+    symbol = None
+    if action is not _Action.CLOSE_ALL:
+        symbol = fields.required("symbol", parse_symbol)
+    kind = AlertKind(action.value)
+    if action is _Action.OPEN:
+        position_side = fields.required("positionSide", _read_position_side)
+        kind = AlertKind.FLAT if position_side is _PositionSide.FLAT else kind
     alert_id = fields.optional("id", _read_id)
-    fields.optional("action", _read_action)
     settings: CycleSettings | None = None
-    if position_side is _PositionSide.FLAT:
-        disabled = [fields.lenient(path, read_bool) is False for path in _SWITCHES]
-    else:
+    read = fields.lenient
+    if kind is AlertKind.OPEN:
+        read = fields.optional
         fields.required("side", _read_side)
-        disabled = [fields.optional(path, read_bool) is False for path in _SWITCHES]
         settings = _read_settings(fields, symbol or "", mg_mode_default)
+    disabled = [read(path, read_bool) is False for path in _SWITCHES]
+    is_test = read("test", read_bool) or False
+    sent_at_ms, sent_at_field = read("timenow", _read_time), "timenow"
+    if fields.is_absent("timenow") and not fields.is_absent("time"):
+        sent_at_ms, sent_at_field = read("time", _read_time), "time"
     if fields.errors:
         raise AlertInvalid(fields.errors)
-    kind = AlertKind.OPEN if settings else AlertKind.FLAT
     return Alert(
         kind=AlertKind.SKIPPED if any(disabled) else kind,
-        symbol=_sure(symbol),
+        symbol=symbol or "",
         alert_id=alert_id,
         settings=settings,
         payload=body.payload,
         secret=body.secret,
         warnings=_warnings(settings, fields) if settings else (),
+        is_test=is_test,
+        sent_at_ms=sent_at_ms,
+        sent_at_field=sent_at_field,
     )
+
+
+def require_fresh(alert: Alert, *, received_at_ms: int, max_age_ms: int) -> None:
+    """Raise AlertInvalid for an alert sent too long ago, or later than now; 0 takes any age."""
+    if alert.sent_at_ms is None or not max_age_ms:
+        return
+    age_ms = received_at_ms - alert.sent_at_ms
+    if abs(age_ms) <= max_age_ms:
+        return
+    age = timedelta(seconds=abs(age_ms) // 1000)
+    sent_at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=alert.sent_at_ms)
+    reason = f"{age} old, at most {max_age_ms / 1000:g} s are taken (MAX_SIGNAL_AGE)"
+    if alert.sent_at_field == "time":
+        reason += "; TradingView's {{time}} is when the bar began, send {{timenow}} instead"
+    if age_ms < 0:
+        reason = f"{age} in the future: one of the two clocks is wrong"
+    error = FieldError(
+        field=alert.sent_at_field, value=sent_at.isoformat(timespec="seconds"), reason=reason
+    )
+    raise AlertInvalid([error])
 
 
 def symbol_errors(alert: Alert, rules: SymbolRules | None) -> tuple[FieldError, ...]:
@@ -293,7 +347,7 @@ def _warnings(settings: CycleSettings, fields: FieldReader) -> tuple[str, ...]:
 
 def _misspelt(fields: FieldReader) -> list[str]:
     texts = []
-    for path in fields.unknown:
+    for path in fields.unknown[:UNKNOWN_LOOKED_AT]:
         group, _, name = path.partition(".")
         if group not in GROUPS:
             continue  # top-level extras such as sens or time_frame are usual
@@ -321,11 +375,21 @@ def _read_side(raw: Raw) -> str:
     return word
 
 
-def _read_action(raw: Raw) -> str:
-    word = read_text(raw).lower()
-    if word != "open":
-        raise ValueError("must be open; other actions do not exist yet")
-    return word
+def _read_time(raw: Raw) -> int:
+    text = read_text(raw)
+    try:
+        if text.isascii() and text.isdigit() and len(text) <= len(str(_MILLISECONDS_FROM)) + 2:
+            number = int(text)
+            at = timedelta(milliseconds=number if number >= _MILLISECONDS_FROM else number * 1000)
+        else:
+            read = datetime.fromisoformat(text)
+            read = read if read.tzinfo is not None else read.replace(tzinfo=UTC)
+            at = read - datetime(1970, 1, 1, tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            "must be a time such as 2026-01-31T12:00:00Z, or milliseconds since 1970"
+        ) from None
+    return at // timedelta(milliseconds=1)
 
 
 def _read_id(raw: Raw) -> str:

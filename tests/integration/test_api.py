@@ -167,7 +167,7 @@ async def test_an_alert_that_nobody_watches_comes_back(api: Api) -> None:
 
 async def test_a_busy_symbol_names_the_webhook_that_holds_it(api: Api) -> None:
     first = await api.send(body())
-    second = await api.send(body())
+    second = await api.send(body(name="another"))
     assert second.status_code == 409
     assert f"webhook {first.json()['webhook_id']}" in second.json()["detail"]
     assert len(api.entries()) == 1
@@ -175,7 +175,7 @@ async def test_a_busy_symbol_names_the_webhook_that_holds_it(api: Api) -> None:
 
 async def test_two_alerts_at_the_same_moment_open_one_cycle(migrated_url: str) -> None:
     async with running_api(migrated_url) as api:
-        answers = await asyncio.gather(*(api.send(body()) for _ in range(4)))
+        answers = await asyncio.gather(*(api.send(body(name=f"no {n}")) for n in range(4)))
         assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
         assert len(api.entries()) == 1
 

@@ -231,7 +231,7 @@ ILLEGAL: dict[str, list[tuple[object, str]]] = {
         (1, "must be long (or flat)"),
     ],
     "side": [(ABSENT, "required"), ("sell", "must be buy"), (["buy"], "must be text, is an array")],
-    "action": [("close", "must be open"), (0, "must be open")],
+    "action": [("sell", "must be open"), (0, "must be open")],
     "id": [("x" * 201, "at most 200 characters"), (True, "must be text"), ({}, "must be text")],
     "open.enabled": [("maybe", "must be true or false"), (2, "must be true or false")],
     "open.amountType": [("usd", "must be amount or quote"), (1, "must be amount or quote")],

@@ -72,6 +72,7 @@ class World:
             "DB_CONNECTION_STR": database_url,
             "PORT": str(api_port),
             "SYMBOLS": ",".join(prices),
+            "DUPLICATE_WINDOW": "0",  # stories send the same alert for one symbol after another
             "TRADEBOX_ENV_FILE": str(empty),
             "RATE_SHARE": "1",
             **settings,
