@@ -12,7 +12,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_HOME ?= $(CURDIR)/data/prefect
 
 .DEFAULT_GOAL := help
-.PHONY: help run operate test check lint format browser install lock hooks migrate-apply migrate-create clean
+.PHONY: help run operate test check fuzz lint format browser install lock hooks migrate-apply migrate-create clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ lint: $(VENV)
 
 test: check browser ## everything: check, then integration, simulation, contract and browser tests
 	$(PY) -m pytest tests --ignore=tests/unit -n 2 --dist loadfile
+
+fuzz: $(VENV) ## ten thousand bodies of any kind to the webhook: FUZZ_EXAMPLES=10000
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-10000} $(PY) -m pytest -o timeout=3600 tests/integration/test_fuzz.py
 
 format: $(VENV) ## format the code and mend what ruff can mend
 	$(PY) -m ruff check --fix-only .

@@ -1,0 +1,123 @@
+"""Anything at all may come to the webhook: no 500, no traceback, no row that is left half-way.
+
+`make test` tries a few hundred bodies, `make fuzz` ten thousand (FUZZ_EXAMPLES).
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+from typing import Any, Final
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.integration.api_world import Api, running_api
+from tests.unit.samples import ALERT, alert
+
+EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "150"))
+EXPECTED: Final = {200, 403, 409, 413, 422, 503}
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=30),
+    st.decimals(allow_nan=True).map(str),
+    st.sampled_from(
+        [
+            "",
+            " ",
+            "NaN",
+            "1e999",
+            "-0",
+            "0.5|1|2",
+            "|",
+            "{{close}}",
+            "\x00",
+            "\ud800",
+            "\uff11",
+            "1,5",
+        ]
+    ),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner),
+    max_leaves=12,
+)
+fields = sorted(
+    {
+        *(key for key in ALERT if key not in ("open", "settings")),
+        *(f"{group}__{key}" for group in ("open", "settings") for key in ALERT[group]),
+        *("id", "action", "test", "time", "timenow", "secret", "open", "settings"),
+        *(f"settings__{key}" for key in ("grid_mode", "max_hedges", "max_loss", "grid_ahead")),
+    }
+)
+actions = st.sampled_from(["open", "close", "cancel", "pause", "resume", "close_all", "sell"])
+
+
+def as_json(value: Any) -> bytes:
+    return json.dumps(value).encode("utf-8", "surrogatepass")
+
+
+changed = st.dictionaries(st.sampled_from(fields), values, min_size=0, max_size=4).map(
+    lambda changes: (
+        alert(**dict(sorted(changes.items())[::-1]))
+        if not {"open", "settings"} & changes.keys()
+        else {**ALERT, **{key: value for key, value in changes.items() if "__" not in key}}
+    )
+)
+# Tried out, they go through all checks again and again; the others open the one cycle there can be.
+tried = changed.map(lambda payload: {**payload, "test": True})
+signals = st.fixed_dictionaries(
+    {"action": actions, "symbol": st.just("BTCUSDT") | scalars}, optional={"test": scalars}
+)
+broken = st.builds(lambda raw, end: raw[:end], changed.map(as_json), st.integers(0, 900))
+bodies = st.one_of(
+    tried.map(as_json),
+    changed.map(as_json),
+    signals.map(as_json),
+    values.map(as_json),
+    broken,
+    st.binary(max_size=300),
+)
+
+
+def check(api: Api, answer: httpx.Response, row: Any) -> None:
+    assert answer.status_code in EXPECTED, answer.text
+    told = answer.json()
+    assert told["status"] in {
+        "accepted",
+        "skipped",
+        "duplicate",
+        "tested",
+        "refused",
+        "unavailable",
+    }
+    assert row is not None, "every alert is stored"
+    assert row.status.is_final
+    assert row.http_status == answer.status_code
+
+
+def test_whatever_comes_is_answered_and_stored_whole(
+    migrated_sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with asyncio.Runner() as runner, contextlib.ExitStack() as stack:
+        context = running_api(migrated_sqlite_url, alert_rate=100_000, alert_total_rate=100_000)
+        api = runner.run(context.__aenter__())
+        stack.callback(lambda: runner.run(context.__aexit__(None, None, None)))
+
+        @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(bodies)
+        def each(raw: bytes) -> None:
+            answer = runner.run(api.send(raw))
+            check(api, answer, runner.run(api.store.webhook(answer.json()["webhook_id"])))
+
+        with caplog.at_level(logging.ERROR):
+            each()
+        assert [record.getMessage() for record in caplog.records] == []
