@@ -25,7 +25,8 @@ from core.clients.sql_store import SqlCycleStore
 from core.domain.cycle import Cycle, Leg, OperatorAction, OrderState
 from core.domain.webhook import AlertSecret
 from core.errors import ConfigInvalid, StoreError
-from core.narration import figure, net_pnl
+from core.money import shown
+from core.narration import net_pnl
 from core.schemas.webhook import parse_symbol
 
 EXIT_NOT_DONE: Final = 1
@@ -185,7 +186,7 @@ def described(cycle: Cycle) -> list[str]:
         if is_so
     ]
     reason = f" ({cycle.close_reason})" if cycle.close_reason is not None else ""
-    earned = f"so far {figure(net_pnl(cycle))} {cycle.rules.quote_asset}"
+    earned = f"so far {shown(net_pnl(cycle))} {cycle.rules.quote_asset}"
     return [
         f"cycle {cycle.key}: {', '.join([cycle.phase + reason, *marks])}",
         f"LONG {_leg(cycle.long)}, SHORT {_leg(cycle.short)}, {earned}",
@@ -195,14 +196,14 @@ def described(cycle: Cycle) -> list[str]:
 
 
 def _leg(leg: Leg) -> str:
-    return f"{figure(leg.quantity)} at {figure(leg.entry)}" if leg.quantity else "0"
+    return f"{shown(leg.quantity)} at {shown(leg.entry)}" if leg.quantity else "0"
 
 
 def _order(order: OrderState) -> str:
-    quantity = "all" if order.quantity is None else figure(order.quantity)
-    price = "market" if order.price is None else figure(order.price)
+    quantity = "all" if order.quantity is None else shown(order.quantity)
+    price = "market" if order.price is None else shown(order.price)
     number = f" {order.number}" if order.number else ""
-    done = f", {figure(order.executed)} filled" if order.executed else ""
+    done = f", {shown(order.executed)} filled" if order.executed else ""
     return f"{order.role}{number}: {order.side} {quantity} at {price}{done} [{order.status}]"
 
 

@@ -53,3 +53,8 @@ def percent_below(price: Decimal, percent: Decimal) -> Decimal:
 def to_wire(amount: Decimal) -> str:
     """Render without an exponent: str(Decimal("0.00000001")) is '1E-8'."""
     return f"{amount:f}"
+
+
+def shown(amount: Decimal) -> str:
+    """Render as a person reads it: at most 8 decimals, no zeros at the end, no exponent."""
+    return f"{amount:z.8f}".rstrip("0").rstrip(".")  # z: what rounds to 0 has no sign

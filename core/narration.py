@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from core.domain.cycle import Cycle, EndedBy, Leg, OrderState, OrderStatus, Phase, Role
 from core.domain.step import Step
-from core.money import to_wire
+from core.money import ZERO, shown
 
 _NAMES = {
     Role.ENTRY: "entry",
@@ -50,12 +50,6 @@ def net_pnl(cycle: Cycle) -> Decimal:
     return cycle.ledger.realised + cycle.funding - cycle.ledger.commissions
 
 
-def figure(value: Decimal) -> str:
-    """Return a number as a person reads it: at most 8 decimals, no trailing zeros, no exponent."""
-    text = to_wire(round(value, 8))
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
 def _lines(before: Cycle, after: Cycle) -> Iterator[Line]:
     known = {order.client_order_id: order for order in before.orders}
     for order in after.orders:
@@ -75,16 +69,16 @@ def _lines(before: Cycle, after: Cycle) -> Iterator[Line]:
 
 def _order_lines(before: OrderState | None, order: OrderState, cycle: Cycle) -> Iterator[Line]:
     name = _name(order)
-    executed = order.executed - (before.executed if before is not None else 0)
+    executed = order.executed - (before.executed if before is not None else ZERO)
     was_open = before is not None and before.status is not OrderStatus.INTENDED
     if order.status is not OrderStatus.INTENDED and not was_open and _existed(order):
         yield Line(text=f"{name} placed: {_terms(order)}  ({order.reason})")
     elif before is not None and was_open and _terms(before) != _terms(order):
         yield Line(text=f"{name} moved: {_terms(order)}  ({order.reason})")
+    if _has_triggered(order) and not (before is not None and _has_triggered(before)):
+        yield Line(text=f"{name} triggered")
     if executed:
         yield Line(text=f"{name} filled {_progress(order, executed)}: {_sides(cycle)}")
-    if order.is_triggered and not (before is not None and before.is_triggered):
-        yield Line(text=f"{name} triggered")
     if order.is_over and not (before is not None and before.is_over):
         end = _ENDS.get(order.ended_by) if order.ended_by is not None else None
         if end is not None:
@@ -99,6 +93,11 @@ def _existed(order: OrderState) -> bool:
     return order.ended_by not in (EndedBy.REFUSED, EndedBy.WITHDRAWN)
 
 
+def _has_triggered(order: OrderState) -> bool:
+    # The two streams' news may arrive the other way round; what executes has triggered.
+    return order.is_triggered or (order.is_algo and order.executed > 0)
+
+
 def _name(order: OrderState) -> str:
     if order.role in _NUMBERED:
         return f"{_NUMBERED[order.role]} {order.number}"
@@ -106,15 +105,17 @@ def _name(order: OrderState) -> str:
 
 
 def _terms(order: OrderState) -> str:
-    quantity = "all" if order.quantity is None else figure(order.quantity)
-    at = "market" if order.price is None else figure(order.price)
+    quantity = "all" if order.quantity is None else shown(order.quantity)
+    at = "market" if order.price is None else shown(order.price)
     return f"{order.side} {quantity} at {at}"
 
 
 def _progress(order: OrderState, executed: Decimal) -> str:
-    whole = order.quantity
-    share = f" of {figure(whole)}" if whole is not None and whole != executed else ""
-    return f"{figure(executed)}{share}"
+    """Return what is new and, unless that is all of it, how far the order is."""
+    now, so_far, whole = shown(executed), shown(order.executed), order.quantity
+    if order.executed != executed:
+        return f"{now} ({so_far} {'in all' if whole is None else f'of {shown(whole)}'})"
+    return now if whole is None or whole == executed else f"{now} of {shown(whole)}"
 
 
 def _sides(cycle: Cycle) -> str:
@@ -125,14 +126,14 @@ def _leg(leg: Leg) -> str:
     if not leg.quantity:
         return "0"
     # An entry of 0: the execution is known, its price is still being read.
-    return figure(leg.quantity) + (f" at {figure(leg.entry)}" if leg.entry else "")
+    return shown(leg.quantity) + (f" at {shown(leg.entry)}" if leg.entry else "")
 
 
 def _trailing(before: Cycle, after: Cycle) -> str:
     if after.trailing_stop is None:
         return "trailing ended"
     verb = "starts" if before.trailing_stop is None else "moved"
-    return f"trailing {verb}: stop {figure(after.trailing_stop)}"
+    return f"trailing {verb}: stop {shown(after.trailing_stop)}"
 
 
 def _phase_lines(cycle: Cycle) -> Iterator[Line]:
@@ -141,7 +142,7 @@ def _phase_lines(cycle: Cycle) -> Iterator[Line]:
     elif cycle.phase is Phase.ENDED:
         ledger = cycle.ledger
         yield Line(
-            text=f"closed ({cycle.close_reason}): realised {figure(ledger.realised)}, "
-            f"fees {figure(ledger.commissions)}, funding {figure(cycle.funding)}, "
-            f"net {figure(net_pnl(cycle))} {cycle.rules.quote_asset}"
+            text=f"closed ({cycle.close_reason}): realised {shown(ledger.realised)}, "
+            f"fees {shown(ledger.commissions)}, funding {shown(cycle.funding)}, "
+            f"net {shown(net_pnl(cycle))} {cycle.rules.quote_asset}"
         )

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from core.domain.cycle import Cycle
-from core.narration import figure
+from core.money import shown
 from launcher.screen import table
 
 HEADER = ("", f"{'order':<15}", "price", "from entry", "quantity", "notional", "average after it")
@@ -119,12 +119,12 @@ def ladder_table(ladder: Ladder) -> list[str]:
         [f"{price * size:.2f}" for price, size in zip(prices, quantities, strict=True)],
         _aligned([None if a is None else round(a, _decimals(prices) + 1) for a in averages]),
     ]
-    left = f"LONG in all {figure(ladder.notional)}, {figure(ladder.notional_left)} of the deposit"
+    left = f"LONG in all {shown(ladder.notional)}, {shown(ladder.notional_left)} of the deposit"
     return [*table(HEADER, list(zip(*columns, strict=True))), f"{left} × leverage left"]
 
 
 def _decimals(values: Sequence[Decimal | None]) -> int:
-    texts = [figure(value) for value in values if value is not None]
+    texts = [shown(value) for value in values if value is not None]
     return max(len(text.partition(".")[2]) for text in texts)
 
 

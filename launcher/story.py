@@ -11,7 +11,7 @@ from core.clients.sql_store import SqlCycleStore
 from core.domain.cycle import Cycle
 from core.domain.ledger import needs_fills
 from core.errors import StoreError
-from core.narration import figure
+from core.money import shown
 from launcher.errors import LaunchError
 from launcher.ladder import Ladder, ladder_of_answer, ladder_of_cycle, ladder_table
 from launcher.options import PaperPlan, Plan
@@ -124,7 +124,7 @@ class Story:
         cycle = await self._laid_cycle(key)
         ladder: Ladder | None = None if cycle is None else ladder_of_cycle(cycle)
         if ladder is not None:
-            filled = f"{figure(ladder.entry_quantity)} at {figure(ladder.entry_price)}"
+            filled = f"{shown(ladder.entry_quantity)} at {shown(ladder.entry_price)}"
             self._screen.say(f"entry filled: LONG {filled}; the ladder laid from it:")
         else:
             ladder = ladder_of_answer(answer)

@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from core.domain.cycle import Cycle, EndedBy, Leg, OrderState, OrderStatus, PositionSide, Role, Side
-from core.money import ZERO
-from core.narration import figure, net_pnl
+from core.money import ZERO, shown
+from core.narration import net_pnl
 
 EARLIER_MS: Final = 1_000  # the two clocks need not agree better than that
 AGREED: Final = "cycle ledger = exchange ledger, difference 0"
@@ -129,7 +129,7 @@ def reconciliation(figures: Sequence[Figure]) -> str:
     if not wrong:
         return AGREED
     return "cycle ledger ≠ exchange ledger: " + ", ".join(
-        f"{f.name} {figure(f.ours)} against {figure(f.theirs)}, difference {figure(f.difference)}"
+        f"{f.name} {shown(f.ours)} against {shown(f.theirs)}, difference {shown(f.difference)}"
         for f in wrong
     )
 
@@ -164,7 +164,7 @@ def duration(milliseconds: int) -> str:
 
 
 def _leg(leg: Leg) -> str:
-    return f"{figure(leg.quantity)} at {figure(leg.entry)}" if leg.quantity else "0"
+    return f"{shown(leg.quantity)} at {shown(leg.entry)}" if leg.quantity else "0"
 
 
 def _orders(orders: Iterable[OrderState]) -> str:
@@ -187,7 +187,7 @@ def _was_placed(order: OrderState) -> bool:
 
 
 def _signed(amount: Decimal) -> str:
-    return f"+{figure(amount)}" if amount > 0 else figure(amount)
+    return f"+{shown(amount)}" if amount > 0 else shown(amount)
 
 
 def _execution(fill: Mapping[str, Any]) -> Execution:

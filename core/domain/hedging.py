@@ -15,7 +15,7 @@ from core.domain.levels import levels_ahead, levels_left
 from core.domain.thresholds import short_stop_trigger
 from core.domain.wishes import kept, market_close, short_number
 from core.grid import MIN_HEDGE_NOTIONAL, hedge_fits, hedge_quantity
-from core.money import ZERO, Quantity, floor_step, floor_tick, percent_below, to_wire
+from core.money import ZERO, Quantity, floor_step, floor_tick, percent_below, shown
 
 _AVAILABLE_SHARE = Decimal("0.95")  # rule 4: leave something for fees
 
@@ -39,13 +39,13 @@ def rule_4_hedge(cycle: Cycle) -> tuple[WantedOrder, ...]:
     if fallback is not None and fallback.number == number:
         if fallback.quantity is None:
             return ()  # the balance is being asked for
-        text = f"refused for margin; {to_wire(fallback.quantity)} is what the balance carries"
+        text = f"refused for margin; {shown(fallback.quantity)} is what the balance carries"
         return (_hedge(cycle, Role.HEDGE_MARKET, number, None, fallback.quantity, text),)
     if cycle.hedge_passed == number:
         return (_hedge(cycle, Role.HEDGE_MARKET, number, None, planned, "its trigger was passed"),)
     if cycle.hedge_watched == number:
         return ()  # by the price band
-    text = f"trigger {to_wire(trigger)}, margin left {to_wire(round(margin_left(cycle), 8))}"
+    text = f"trigger {shown(trigger)}, margin left {shown(margin_left(cycle))}"
     return (_hedge(cycle, Role.HEDGE, number, trigger, planned, text),)
 
 
@@ -85,10 +85,10 @@ def hedge_obstacle(cycle: Cycle) -> str | None:
         return f"hedge {done + 1} has no trigger"
     margin = margin_left(cycle)
     if margin * settings.leverage < MIN_HEDGE_NOTIONAL:
-        return f"the margin left is {to_wire(round(margin, 8))}"
+        return f"the margin left is {shown(margin)}"
     planned = planned_hedge(cycle, trigger)
     if not hedge_fits(planned, trigger, cycle.rules):
-        return f"{to_wire(planned)} at {to_wire(trigger)} is less than the exchange takes"
+        return f"{shown(planned)} at {shown(trigger)} is less than the exchange takes"
     return None
 
 
@@ -234,7 +234,7 @@ def _stop(cycle: Cycle) -> tuple[WantedOrder, ...]:
         return (kept(live),) if live is not None else ()
     if cycle.short_stop_due:
         return (kept(live),) if live is not None and live.is_out else ()
-    quantity, entry = to_wire(cycle.short.quantity), to_wire(round(cycle.short.entry, 8))
+    quantity, entry = shown(cycle.short.quantity), shown(cycle.short.entry)
     return (
         WantedOrder(
             role=Role.HEDGE_STOP,

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from core.domain.cycle import Cycle, EndedBy, Kind, PositionSide, Role, Side, WantedOrder
-from core.money import ZERO, floor_step, floor_tick, to_wire
+from core.money import ZERO, floor_step, floor_tick, shown
 
 
 def rule_3_averaging(cycle: Cycle) -> tuple[WantedOrder, ...]:
@@ -63,5 +63,5 @@ def _level(cycle: Cycle, number: int) -> WantedOrder:
         kind=Kind.LIMIT,
         price=floor_tick(price, rules.tick_size),  # the rules may be newer than the grid
         quantity=floor_step(level.quantity - bought, rules.step_size),
-        reason=f"rule 3: level {number} of {len(cycle.grid.levels)}, {to_wire(level.price)}",
+        reason=f"rule 3: level {number} of {len(cycle.grid.levels)}, {shown(level.price)}",
     )

@@ -23,7 +23,7 @@ from core.domain.cycle import (
 from core.domain.ledger import needs_fills
 from core.domain.order_news import with_fills
 from core.domain.wishes import CLOSING_ROLES
-from core.money import ZERO, to_wire
+from core.money import ZERO, shown
 
 READS_OF_A_DIFFERENCE_APART_MS = 3_000
 READS_OF_THE_END_APART_MS = 2_000
@@ -95,8 +95,8 @@ def _outside_change(cycle: Cycle, fact: PositionChecked) -> Cycle:
             continue
         adjustments.append(_adjustment(cycle, side, leg, report, anchor, fact.at_ms))
         text = (
-            f"{side} is {to_wire(report.quantity)} on the exchange and "
-            f"{to_wire(leg.quantity)} by the fills; the exchange's word is taken"
+            f"{side} is {shown(report.quantity)} on the exchange and "
+            f"{shown(leg.quantity)} by the fills; the exchange's word is taken"
         )
         cycle = cycle.with_alarm(f"outside-{side}-{len(cycle.fills)}", text, fact.at_ms)
     return with_fills(replace(cycle, fills=(*cycle.fills, *adjustments)), ())
@@ -142,6 +142,6 @@ def _perhaps_ended(cycle: Cycle, fact: PositionChecked) -> Cycle:
     if fact.asked_at_ms < cycle.flat_read_at_ms + READS_OF_THE_END_APART_MS:
         return cycle
     if cycle.long.quantity or cycle.short.quantity:
-        left = f"LONG {to_wire(cycle.long.quantity)}, SHORT {to_wire(cycle.short.quantity)}"
+        left = f"LONG {shown(cycle.long.quantity)}, SHORT {shown(cycle.short.quantity)}"
         cycle = cycle.with_alarm("left-over", f"less than one step is left: {left}", fact.at_ms)
     return replace(cycle, phase=Phase.ENDED, ended_at_ms=fact.at_ms)

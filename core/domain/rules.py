@@ -22,7 +22,7 @@ from core.domain.levels import rule_3_averaging
 from core.domain.thresholds import guard_price, is_take_profit_wanted, take_profit_price
 from core.domain.thresholds import net_pnl as net_pnl  # also for those who only show figures
 from core.domain.wishes import kept, market_close
-from core.money import ZERO, floor_step, to_wire
+from core.money import ZERO, floor_step, shown
 
 ENTRY_DEADLINE_MS = 15_000  # rule 1
 
@@ -72,8 +72,8 @@ def rule_2_take_profit(cycle: Cycle) -> tuple[WantedOrder, ...]:
     if remaining <= 0:
         return ()
     reason = (
-        f"rule 2: LONG {to_wire(cycle.long.quantity)} at {to_wire(round(cycle.long.entry, 8))} "
-        f"+ {to_wire(cycle.settings.tp)} %, {to_wire(executed)} of it already sold"
+        f"rule 2: LONG {shown(cycle.long.quantity)} at {shown(cycle.long.entry)} "
+        f"+ {shown(cycle.settings.tp)} %, {shown(executed)} of it already sold"
     )
     return (
         WantedOrder(
@@ -118,7 +118,7 @@ def rule_6_guard(cycle: Cycle) -> tuple[WantedOrder, ...]:
             quantity=None,
             close_position=True,
             follows=True,
-            reason=f"rule 6: guard of the trailing stop {to_wire(cycle.trailing_stop)}",
+            reason=f"rule 6: guard of the trailing stop {shown(cycle.trailing_stop)}",
         ),
     )
 

@@ -73,7 +73,7 @@ from core.domain.settings import OnHedgeFailed
 from core.domain.turns import close, fail_hedge, withdraw_levels
 from core.domain.wishes import short_number
 from core.grid import Grid, ViolationCode, calculate_grid_orders
-from core.money import ZERO, Quantity, floor_tick, percent_below, to_wire
+from core.money import ZERO, Quantity, floor_tick, percent_below, shown
 
 _CLOSER_REASONS = {
     Role.TAKE_PROFIT: CloseReason.TAKE_PROFIT,
@@ -223,7 +223,7 @@ def _unfit_levels(grid: Grid, limit: Decimal) -> dict[int, str]:
     total += sum((lv.price * lv.quantity for lv in grid.levels if lv.number not in unfit), ZERO)
     for level in reversed(grid.levels):
         if total > limit and level.number not in unfit:
-            text = f"level {level.number}: beyond deposit × leverage {to_wire(limit)}"
+            text = f"level {level.number}: beyond deposit × leverage {shown(limit)}"
             unfit[level.number] = text
             total -= level.price * level.quantity
     return unfit
@@ -364,7 +364,7 @@ def _after_the_end(cycle: Cycle, fact: Fact) -> Cycle:
     grew = held >= cycle.rules.step_size and held > cycle.long.quantity + cycle.short.quantity
     if not grew and all(order.is_over for order in later.orders):
         return later
-    text = f"an order of the ended cycle came to life; {to_wire(held)} {cycle.symbol} are closed"
+    text = f"an order of the ended cycle came to life; {shown(held)} {cycle.symbol} are closed"
     later = later.with_alarm(f"late-{len(later.fills)}", text, fact.at_ms)
     return replace(later, phase=Phase.CLOSING, ended_at_ms=None, flat_read_at_ms=None)
 
@@ -407,7 +407,7 @@ def _balance_read(cycle: Cycle, fact: BalanceRead) -> Cycle:
         return cycle
     quantity = hedging.fallback_quantity(cycle, fallback.number, fact.available)
     if quantity is None:
-        text = f"the available {to_wire(fact.available)} carries none"
+        text = f"the available {shown(fact.available)} carries none"
         return fail_hedge(cycle, text, fact.at_ms)
     return replace(cycle, hedge_fallback=replace(fallback, quantity=quantity))
 

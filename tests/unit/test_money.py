@@ -13,6 +13,7 @@ from core.money import (
     percent_above,
     percent_below,
     round_to_tick,
+    shown,
     to_wire,
 )
 
@@ -82,3 +83,19 @@ def test_the_grid_point_is_the_nearest_on_its_side(value: Decimal, tick: Decimal
     assert ceiling - floor in (0, tick)
     assert floor_tick(floor, tick) == floor
     assert ceil_tick(ceiling, tick) == ceiling
+
+
+SHOWN = {  # name: (value, text)
+    "no zeros at its end": ("0.0040", "0.004"),
+    "no point without decimals": ("59820.00000000", "59820"),
+    "zeros that are no decimals": ("1200", "1200"),
+    "no exponent": ("1E-8", "0.00000001"),
+    "eight decimals at most": ("49561.83043478260869565217391", "49561.83043478"),
+    "a small negative number": ("-0.000000001", "0"),
+    "zero": ("0E-18", "0"),
+}
+
+
+@pytest.mark.parametrize(("value", "text"), SHOWN.values(), ids=SHOWN.keys())
+def test_a_number_is_shown_as_a_person_reads_it(value: str, text: str) -> None:
+    assert shown(Decimal(value)) == text

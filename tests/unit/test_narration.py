@@ -1,13 +1,12 @@
 """What a step did, in words: each line once, with the numbers that a person asks for."""
 
 from dataclasses import replace
-from decimal import Decimal
 
 import pytest
 
 from core.domain.cycle import OperatorAction, OrderRefused, Phase, ReportedStatus, Request
 from core.domain.step import Step
-from core.narration import Line, figure, narrate, net_pnl
+from core.narration import Line, narrate, net_pnl
 from tests.builders import Story, dec
 
 
@@ -37,12 +36,32 @@ def test_an_entry_and_what_follows_from_it() -> None:
 
 def test_an_order_s_reason_stands_behind_it() -> None:
     placed = next(text for text in lines(Story().entered()) if "take-profit placed" in text)
-    assert "(rule 2: LONG 0.004 at 60000" in placed
+    assert "(rule 2: LONG 0.004 at 60000 + 0.5 %, 0 of it already sold)" in placed
 
 
 def test_partial_fills_tell_how_much_of_how_much() -> None:
     story = Story().entered().fill("level 1", quantity="0.002")
     assert "level 1 filled 0.002 of 0.006: LONG 0.006 at 59900, SHORT 0" in bare(story)
+    story.fill("level 1", quantity="0.003").fill("level 1")
+    told = [text.split(":")[0] for text in bare(story)]
+    assert "level 1 filled 0.003 (0.005 of 0.006)" in told
+    assert "level 1 filled 0.001 (0.006 of 0.006)" in told
+
+
+def test_partial_fills_of_a_stop_for_the_whole_side_tell_their_sum() -> None:
+    story = Story().entered().hedged().fill("hedge_stop 1", quantity="0.1").fill("hedge_stop 1")
+    told = [text.split(":")[0] for text in bare(story)]
+    assert "hedge stop-loss 1 filled 0.1" in told
+    assert "hedge stop-loss 1 filled 0.003 (0.103 in all)" in told
+
+
+def test_a_stop_has_triggered_before_it_fills_whatever_was_heard_first() -> None:
+    story = Story().entered().averaged(1, 2, 3)
+    hedge = story.order("hedge 1")
+    story.report(hedge, ReportedStatus.OPEN, executed=dec("0.05"), average=dec(57800))
+    story.report(story.order("hedge 1"), ReportedStatus.TRIGGERED)
+    told = [text.split(":")[0] for text in bare(story) if text.startswith("hedge 1 ")]
+    assert told == ["hedge 1 placed", "hedge 1 triggered", "hedge 1 filled 0.05 of 0.103"]
 
 
 def test_a_moved_order_tells_where_it_is_now() -> None:
@@ -147,11 +166,3 @@ def test_nothing_changed_nothing_told() -> None:
     assert narrate(Step(before=cycle, cycle=cycle, facts=())) == ()
     priced = replace(cycle, last_price=dec("60001"))
     assert narrate(Step(before=cycle, cycle=priced, facts=())) == ()
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [("0.0040", "0.004"), ("1E-8", "0.00000001"), ("0.123456789", "0.12345679"), ("1200", "1200")],
-)
-def test_figures_are_as_a_person_reads_them(value: str, text: str) -> None:
-    assert figure(Decimal(value)) == text

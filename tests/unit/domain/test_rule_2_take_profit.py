@@ -216,7 +216,7 @@ def test_a_level_that_fills_while_the_amendment_is_in_flight_is_added_after_it()
 def test_it_is_told_how_much_stands_behind_it() -> None:
     story = Story().entered().averaged(1)
     assert story.order("take_profit").reason == (
-        "rule 2: LONG 0.010 at 59820.00000000 + 0.5 %, 0 of it already sold"
+        "rule 2: LONG 0.01 at 59820 + 0.5 %, 0 of it already sold"
     )
 
 
