@@ -220,7 +220,7 @@ def _exchange_info(folder: Path, symbols: list[str]) -> Path:
 def _print(options: argparse.Namespace, phases: list[_Phase]) -> None:
     idle, heard, orders = phases
     write = sys.stdout.write
-    write(f"{main.__module__}: {options.symbols} symbols, {options.trades} aggTrades/s, ")
+    write(f"{Path(__file__).stem}: {options.symbols} symbols, {options.trades} aggTrades/s, ")
     write(f"{options.orders} order requests/s, {options.seconds} s each\n")
     write(f"machine: {platform.machine()}, {os.cpu_count()} cores, Python ")
     write(

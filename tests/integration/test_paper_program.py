@@ -128,6 +128,33 @@ async def test_the_state_survives_a_restart(tmp_path: Path) -> None:
         assert (await program.control("state"))["last"] == {"BTCUSDT": "60000"}
 
 
+async def test_a_killed_program_loses_nothing_that_it_answered(tmp_path: Path) -> None:
+    state = tmp_path / "paper.json"
+    order = {"action": "order", "symbol": "BTCUSDT", "side": "BUY", "position_side": "LONG"}
+    async with _running("--feed", "manual", "--state", str(state)) as program:
+        await program.control("trade", {"symbol": "BTCUSDT", "price": "60000"})
+        for _ in range(3):
+            await program.control("outside", order | {"quantity": "0.01"})
+        before = await program.control("ledger")
+        program.process.kill()
+        await program.process.wait()
+    async with _running("--feed", "manual", "--state", str(state)) as program:
+        assert await program.control("ledger") == before
+        assert len(before["fills"]) == 3
+
+
+async def test_switches_on_the_command_line_reach_a_loaded_state_too(tmp_path: Path) -> None:
+    state = tmp_path / "paper.json"
+    async with _running("--feed", "manual", "--state", str(state)) as program:
+        options = await program.control("options", {})
+        assert (options["book"], options["maker_fill"]) == ("exact", "touched")
+    switches = ("--book", "model", "--maker-fill", "through", "--stp", "on", "--taker-fee", "0")
+    async with _running("--feed", "manual", "--state", str(state), *switches) as program:
+        options = await program.control("options", {})
+        assert (options["book"], options["maker_fill"]) == ("model", "through")
+        assert (options["self_trade_prevention"], options["taker_fee"]) == (True, "0")
+
+
 async def test_the_state_is_saved_while_it_runs(tmp_path: Path) -> None:
     state = tmp_path / "paper.json"
     async with _running("--feed", "manual", "--state", str(state)) as program:
