@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
+from functools import partial
 
 import structlog
 import uvloop
@@ -213,9 +214,14 @@ class Monitor:
             )
         now = self._gateway.now_ms()
         await self._store.save_rules(listed, read_at_ms=now, with_fees=False, is_whole_list=True)
-        own = [await self._gateway.rules(symbol) for symbol in self.symbols]
-        await self._store.save_rules(own, read_at_ms=now)
-        log.info("rules stored", listed=len(listed), watched=len(own))
+        for symbol in self.symbols:
+            # One by one, each kept: the fees of forty symbols weigh more than a minute allows.
+            await self._until_it_works(f"rules of {symbol}", partial(self._refresh_own, symbol))
+        log.info("rules stored", listed=len(listed), watched=len(self.symbols))
+
+    async def _refresh_own(self, symbol: str) -> None:
+        now = self._gateway.now_ms()
+        await self._store.save_rules([await self._gateway.rules(symbol)], read_at_ms=now)
 
     async def _refresh_rules_daily(self) -> None:
         while True:
