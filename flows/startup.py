@@ -88,7 +88,12 @@ async def key_danger(base_url: str, key: Key, *, now_ms: int) -> str | None:
 
 
 async def watch_key(
-    base_url: str, key: Key, *, now_ms: Callable[[], int], on_danger: Callable[[str], None]
+    base_url: str,
+    key: Key,
+    *,
+    now_ms: Callable[[], int],
+    on_danger: Callable[[str], None],
+    again_after_s: float = READ_AGAIN_AFTER_S,
 ) -> None:
     """Ask for the key's permissions until the exchange has told them."""
     while True:
@@ -96,7 +101,7 @@ async def watch_key(
             danger = await key_danger(base_url, key, now_ms=now_ms())
         except ExchangeUnavailable as error:
             _log.warning("API key's permissions not known yet", error=str(error))
-            await asyncio.sleep(READ_AGAIN_AFTER_S)
+            await asyncio.sleep(again_after_s)
             continue
         if danger is not None:
             on_danger(danger)

@@ -6,7 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+import operate
+from config import Settings
 from core.alert_secrets import digest_of, new_secret
 from core.domain.cycle import OperatorAction
 from core.domain.webhook import WebhookStatus
@@ -349,3 +352,44 @@ async def test_what_surrounds_an_alert_does_not_matter(migrated_sqlite_url: str,
     async with running_api(migrated_sqlite_url) as api:
         answer = await api.send(form.replace("{}", body().decode()))
         assert answer.json()["status"] == "accepted"
+
+
+# --- At the shell ---
+
+
+async def test_secrets_are_made_listed_and_revoked_at_the_shell(
+    migrated_sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(db_connection_str=SecretStr(migrated_sqlite_url))
+
+    async def said(*arguments: str) -> tuple[int, str]:
+        options = operate._parser().parse_args(["secret", *arguments])
+        code = await operate.keep_secrets(settings, options)
+        return code, capsys.readouterr().out
+
+    assert await said("list") == (0, "no secret was made yet\n")
+    code, told = await said("create", "tradingview", "--may-close-all")
+    made = told.splitlines()[1]
+    assert code == 0
+    async with running_api(migrated_sqlite_url) as api:
+        assert (await api.send(body(secret=made))).status_code == 200
+    code, told = await said("list")
+    assert "tradingview: valid, may close all" in told
+    assert "last used" in told
+    assert made not in told
+    assert await said("revoke", "1") == (0, "secret 1 is revoked\n")
+    assert await said("revoke", "1") == (1, "secret 1 is not there, or was revoked\n")
+    async with running_api(migrated_sqlite_url) as api:
+        assert (await api.send(body(secret=made))).status_code == 401
+
+
+async def test_a_pause_at_the_shell_keeps_alerts_from_opening(
+    migrated_sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(db_connection_str=SecretStr(migrated_sqlite_url))
+    async with running_api(migrated_sqlite_url) as api:
+        assert await operate.ask(settings, "pause", SYMBOL, within_s=0) == 0
+        assert (await api.send(body())).status_code == 409
+        assert await operate.ask(settings, "resume", SYMBOL, within_s=0) == 0
+        assert (await api.send(body())).status_code == 200
+    assert "is paused" in capsys.readouterr().out
