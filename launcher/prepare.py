@@ -49,7 +49,11 @@ def _locked(folder: Path, plan: Plan) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            text = f"already running with the files in {folder}; stop that one, or use --data"
+            text = (
+                f"already running with the files in {folder}: stop that one first, or start this "
+                "one with a folder and ports of its own: "
+                "PORT=… PAPER_PORT=… .venv/bin/python run.py --data FOLDER"
+            )
             raise LaunchError(text) from error
         yield
 

@@ -13,10 +13,10 @@ import aiohttp
 from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
 from launcher.children import Children
-from launcher.errors import LaunchError
+from launcher.errors import AWAY, LaunchError, told
 from launcher.options import PaperPlan, Plan
 from launcher.screen import Screen
-from launcher.story import AWAY, Story, now_ms
+from launcher.story import Story, now_ms
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 READY_WITHIN_S: Final = 60.0
@@ -119,7 +119,7 @@ class Session:
             async with http.get(f"{self._plan.api_url}/health/ready", timeout=_ASK) as response:
                 report = await response.json()
         except AWAY as error:
-            return f"the API does not answer ({error})"
+            return f"the API does not answer ({told(error)})"
         if not report["ready"]:
             return f"database {report['database']}, exchange {report['exchange']}"
         unwatched = [name for name in self._plan.symbols if not report["watched"].get(name)]

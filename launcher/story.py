@@ -12,7 +12,7 @@ from core.domain.cycle import Cycle
 from core.domain.ledger import needs_fills
 from core.errors import StoreError
 from core.money import shown
-from launcher.errors import LaunchError
+from launcher.errors import AWAY, LaunchError, told
 from launcher.ladder import Ladder, ladder_of_answer, ladder_of_cycle, ladder_table
 from launcher.options import PaperPlan, Plan
 from launcher.sample import post_alert, sample_alert
@@ -26,7 +26,6 @@ SETTLED_AFTER_S: Final = 1.5  # without a change
 SETTLE_WITHIN_S: Final = 15.0
 ALERT_TRIES: Final = 5  # while the answer is 503, as TradingView would
 ALERT_AGAIN_AFTER_S: Final = 1.0
-AWAY: Final = (aiohttp.ClientError, TimeoutError, OSError)
 _CONTROL: Final = aiohttp.ClientTimeout(total=10)
 
 
@@ -105,7 +104,9 @@ class Story:
             try:
                 status, answer = await post_alert(self._http, plan.api_url, alert)
             except AWAY as error:
-                raise LaunchError(f"the API does not answer the sample alert: {error}") from error
+                raise LaunchError(
+                    f"the API does not answer the sample alert: {told(error)}"
+                ) from error
             if status != 503:
                 break
             self._screen.say(f"not now ({answer.get('detail')}); sending it again")
@@ -258,7 +259,9 @@ class Story:
             async with self._http.request(method, url, timeout=_CONTROL) as response:
                 body: dict[str, Any] = await response.json()
         except AWAY as error:
-            raise LaunchError(f"the paper exchange does not answer ({path}): {error}") from error
+            raise LaunchError(
+                f"the paper exchange does not answer ({path}): {told(error)}"
+            ) from error
         if response.status != 200:
             raise LaunchError(f"the paper exchange refuses {path}: {body}")
         return body

@@ -21,6 +21,7 @@ from core.clients.binance import BinanceGateway
 from core.clients.rest_answers import RestAnswer, error_of, no_answer, rate_limited, stop_of
 from core.clients.rest_budget import Budget
 from core.clients.rest_call import LATEST_START_MS, RECEIVE_WINDOW_MS, Call
+from core.clients.unreachable import no_connection
 from core.errors import ExchangeError, ExchangeUnavailable, RequestRefused, RequestTooLate
 from core.schemas.binance_rest import ServerTime
 
@@ -140,7 +141,7 @@ class BinanceRest:
                 call.method, call.path, call.is_signed, call.version, data=data
             )
         except aiohttp.ClientConnectorError as error:
-            raise ExchangeUnavailable(f"no connection: {type(error).__name__}") from None
+            raise ExchangeUnavailable(no_connection(error)) from None
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             raise _ConnectionLost(type(error).__name__) from None
         except TimeoutError:

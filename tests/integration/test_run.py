@@ -17,6 +17,8 @@ import aiohttp
 import psutil
 import pytest
 
+from tests.orphans import ends_with_us
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_WITHIN_S = 90  # three Python processes on busy cores
 STOP_WITHIN_S = 10
@@ -97,6 +99,7 @@ async def running(data: Path, *options: str, **variables: str) -> AsyncIterator[
     api_port, paper_port = free_port(), free_port()
     env = {**os.environ, "PORT": str(api_port), "PAPER_PORT": str(paper_port), **variables}
     process = await asyncio.create_subprocess_exec(
+        *ends_with_us(),  # its own guard then ends what it has started
         sys.executable,
         *(str(ROOT / "run.py"), "--data", str(data), *options),
         env=env,
@@ -123,6 +126,7 @@ async def operate(data: Path, *words: str) -> tuple[int, str]:
     """Use the operator's command line and return its exit code and what it printed."""
     url = f"sqlite:///{data / 'tradebox.sqlite3'}"
     process = await asyncio.create_subprocess_exec(
+        *ends_with_us(),
         sys.executable,
         *(str(ROOT / "operate.py"), *words),
         env={**os.environ, "DB_CONNECTION_STR": url},
@@ -182,7 +186,11 @@ async def test_a_killed_launcher_leaves_nobody_and_the_next_start_carries_on(
         await run.until("level 1 placed")
         family = run.children()
         assert len(family) == 4  # three processes and what watches over them
-        text = f"already running with the files in {data}; stop that one, or use --data"
+        text = (
+            f"already running with the files in {data}: stop that one first, or start this one "
+            "with a folder and ports of its own: "
+            "PORT=… PAPER_PORT=… .venv/bin/python run.py --data FOLDER"
+        )
         assert await refusal(data) == (1, [f"tradebox: {text}"])
         run.process.kill()
         await run.process.wait()
