@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,8 @@ from typing import TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
+
+from tests.orphans import ends_with_us
 
 START_TIMEOUT_S = 60  # usually about 1; a machine with two busy cores may need several
 USER = "tradebox"
@@ -188,7 +189,7 @@ def _process(
         "shared_buffers=32MB",
         *FAST_AND_UNSAFE,
     )
-    command = [*_ends_with_us(), str(programs / "postgres"), "-D", str(home / "data")]
+    command = [*ends_with_us("INT"), str(programs / "postgres"), "-D", str(home / "data")]
     command += [part for option in options for part in ("-c", option)]
     url = f"postgresql://{USER}:{password}@127.0.0.1:{port}/postgres"
     with (home / "log").open("w") as log:
@@ -215,12 +216,6 @@ def _await_ready(server: "subprocess.Popen[bytes]", url: str, *, log_path: Path)
         else:
             return
     raise NoPostgres(f"PostgreSQL did not start:\n{log_path.read_text()[-3000:]}")
-
-
-def _ends_with_us() -> list[str]:
-    """Return what to put before a command so that it ends even if the tests are killed."""
-    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
-    return [setpriv, "--pdeathsig", "INT"] if setpriv else []
 
 
 def _free_port() -> int:

@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 from paper.__main__ import main
+from tests.orphans import ends_with_us
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MINUTE = 60_000
@@ -75,7 +76,10 @@ async def _line_with(process: Process, words: str) -> str:
 @contextlib.asynccontextmanager
 async def _running(*arguments: str) -> AsyncIterator[Program]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "paper", "--port", "0", *arguments, cwd=ROOT, stdout=PIPE, stderr=PIPE
+        *(*ends_with_us(), sys.executable, "-m", "paper", "--port", "0", *arguments),
+        cwd=ROOT,
+        stdout=PIPE,
+        stderr=PIPE,
     )
     try:
         ready = await _line_with(process, "ready at")
