@@ -17,7 +17,7 @@ from core.clients.db_sync import (
     POOL_TIMEOUT_S,
     POSTGRESQL_SETTINGS,
     STATEMENT_TIMEOUT_MS,
-    make_parent_directory,
+    make_private_file,
     prepare_sqlite,
 )
 
@@ -57,7 +57,7 @@ def make_engine(url: str) -> AsyncEngine:
     """Return an engine with our settings for `postgresql://…` or `sqlite:///…`."""
     address = make_url(url)
     if address.get_backend_name() == "sqlite":
-        make_parent_directory(address)
+        make_private_file(address)
         engine = create_async_engine(
             address.set(drivername="sqlite+aiosqlite"),
             pool_size=POOL_SIZE,

@@ -3,7 +3,9 @@
 Never called on an event loop: `db_async` is for that.
 """
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -60,7 +62,7 @@ def make_engine(url: str) -> Engine:
     """Return an engine with our settings for `postgresql://…` or `sqlite:///…`."""
     address = make_url(url)
     if address.get_backend_name() == "sqlite":
-        make_parent_directory(address)
+        make_private_file(address)
         engine = create_engine(
             address.set(drivername="sqlite"),
             pool_size=POOL_SIZE,
@@ -81,10 +83,18 @@ def make_engine(url: str) -> Engine:
     )
 
 
-def make_parent_directory(address: URL) -> None:
-    """Make the directory of a SQLite file."""
-    if address.database and address.database != ":memory:":
-        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+def make_private_file(address: URL) -> None:
+    """Make a SQLite file, and its directory, unless it is there; the file is its owner's alone.
+
+    SQLite gives the files beside it (-wal, -shm) the same permissions.
+    """
+    if not address.database or address.database == ":memory:":
+        return
+    path = Path(address.database)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The alerts and the whole trading history are in it. One that exists may be shared on purpose.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def prepare_sqlite(engine: Engine) -> None:

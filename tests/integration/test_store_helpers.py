@@ -1,8 +1,12 @@
 """One transaction each: what synchronous and asynchronous code reach the database through."""
 
-from collections.abc import AsyncIterator, Iterator
+import sqlite3
+import stat
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
@@ -31,6 +35,28 @@ async def async_engine(migrated_url: str) -> AsyncIterator[AsyncEngine]:
     engine = db_async.make_engine(migrated_url)
     yield engine
     await engine.dispose()
+
+
+@pytest.mark.parametrize("make_engine", [db_sync.make_engine, db_async.make_engine])
+def test_a_database_file_is_its_owner_s_alone(
+    tmp_path: Path, make_engine: Callable[[str], object]
+) -> None:
+    path = tmp_path / "new" / "tradebox.sqlite3"
+    make_engine(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE t (n INTEGER)")
+        modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()}
+    assert len(modes) == 3
+    assert set(modes.values()) == {0o600}
+
+
+def test_a_database_file_that_is_shared_on_purpose_stays_so(tmp_path: Path) -> None:
+    path = tmp_path / "tradebox.sqlite3"
+    path.touch()
+    path.chmod(0o660)
+    db_sync.make_engine(f"sqlite:///{path}")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
 
 def a_symbol() -> BinanceSymbol:
