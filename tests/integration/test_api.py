@@ -12,6 +12,7 @@ from core.clients.sql_store import SqlCycleStore
 from core.domain.cycle import CloseReason, OperatorAction, Phase, Request
 from core.domain.webhook import WebhookStatus
 from core.errors import CommitUnclear, StoreUnavailable
+from flows.health import SYNC_EVERY_S
 from paper.world import World
 from simulation.faults import Fault, FaultKind
 from tests.integration.api_world import SYMBOL, Api, WallClock, running_api
@@ -508,12 +509,28 @@ async def test_ping_and_live_answer(api: Api) -> None:
 async def test_ready_says_what_is_ready_and_who_is_watched(api: Api) -> None:
     answer = await api.http.get("/health/ready")
     assert answer.status_code == 200
-    assert answer.json() == {
+    report = answer.json()
+    assert report.pop("exchange_answered_s_ago") <= SYNC_EVERY_S
+    assert report == {
         "ready": True,
         "database": "ok",
         "exchange": "ok",
         "watched": {SYMBOL: True},
+        "warnings": [],
     }
+
+
+async def test_a_symbol_that_nobody_watches_is_a_warning_and_the_others_go_on(
+    migrated_sqlite_url: str,
+) -> None:
+    async with running_api(migrated_sqlite_url, symbols=(SYMBOL, "ETHUSDT")) as api:
+        answer = await api.http.get("/health/ready")
+    assert answer.status_code == 200
+    report = answer.json()
+    assert report["ready"] is True
+    assert report["watched"] == {SYMBOL: True, "ETHUSDT": False}
+    (warning,) = report["warnings"]
+    assert warning.startswith("nobody watches ETHUSDT: alerts for it are answered 503")
 
 
 async def test_an_unknown_route_and_a_wrong_method_are_json_too(api: Api) -> None:
