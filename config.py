@@ -39,6 +39,8 @@ from core.schemas.webhook import parse_symbol
 from core.senders import Networks, parse_networks
 
 DEFAULT_DATABASE: Final = "sqlite:///data/tradebox.sqlite3"
+# Its own: whatever is started with EXCHANGE=demo must not look into paper's cycles.
+DEMO_DATABASE: Final = "sqlite:///data/demo.sqlite3"
 LIVE_CONSENT: Final = "real-money"
 # In the path of a webhook's address it is all that stands between the internet and the account.
 WEBHOOK_SECRET_LENGTH: Final = 16
@@ -252,7 +254,8 @@ class Settings(BaseSettings):
 
     def _database_url(self) -> URL:
         given = self.db_connection_str
-        return make_url(given.get_secret_value() if given else DEFAULT_DATABASE)
+        default = DEMO_DATABASE if self.exchange is Exchange.DEMO else DEFAULT_DATABASE
+        return make_url(given.get_secret_value() if given else default)
 
     def _rendered(self, url: URL, *, driver: int) -> str:
         name = _DRIVERS[url.get_backend_name()][driver]

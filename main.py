@@ -42,6 +42,7 @@ from core.errors import (
     FieldError,
     RateLimited,
     RequestRefused,
+    StoreError,
     StoreUnavailable,
     SymbolBusy,
     SymbolInUse,
@@ -269,6 +270,8 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(TradeboxError)
     async def on_our_error(request: Request, error: TradeboxError) -> JSONResponse:
+        if isinstance(error, StoreError):
+            _log.error("nothing could be stored", error=str(error))
         return _problem(as_http_exception(error))
 
     @app.exception_handler(RequestValidationError)

@@ -545,7 +545,8 @@ async def _outages() -> AsyncIterator[None]:
     except IntegrityError as error:
         raise StoreConflict(str(error.orig)) from error
     except _AWAY as error:
-        raise StoreUnavailable(str(error) or type(error).__name__) from error
+        text = str(error) or type(error).__name__
+        raise StoreUnavailable(f"the database cannot be used now: {text}") from error
 
 
 async def _commit(connection: AsyncConnection) -> None:

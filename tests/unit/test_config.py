@@ -387,3 +387,14 @@ def test_the_list_of_symbols_of_a_command_line() -> None:
     assert parse_symbols("btcusdt,ETHUSDT , btcusdt") == ("BTCUSDT", "ETHUSDT")
     with pytest.raises(ValueError, match="an empty item: must be a symbol"):
         parse_symbols("")
+
+
+def test_demo_has_a_database_of_its_own_for_whatever_is_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EXCHANGE", "demo")
+    monkeypatch.setenv("BINANCE_API_KEY", "k" * 16)
+    monkeypatch.setenv("BINANCE_API_SECRET", "s" * 16)
+    monkeypatch.setenv("DB_CONNECTION_STR", "")
+    assert load_settings().sqlite_path == Path("data/demo.sqlite3")
