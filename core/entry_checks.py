@@ -24,13 +24,8 @@ from core.domain.cycle import (
 from core.domain.settings import CycleSettings, Policy, SymbolRules
 from core.domain.warnings import settings_warnings
 from core.errors import AlertInvalid, FieldError, SymbolInUse
-from core.grid import (
-    Grid,
-    Violation,
-    ViolationCode,
-    calculate_grid_orders,
-    entry_quantity_for,
-)
+from core.grid import Grid, calculate_grid_orders, entry_quantity_for
+from core.grid_refusals import grid_errors
 from core.money import ZERO, Quantity, to_wire
 from core.ports import Balance, BestPrices, SymbolConfig
 
@@ -107,7 +102,7 @@ def plan_entry(
     short_of = tuple(_lack_of_funds(settings, rules, picture))
     errors = [
         *_account_errors(picture),
-        *_grid_errors(planned, costly, cheap),
+        *grid_errors(settings, rules, planned=planned, costly=costly, cheap=cheap),
         *_entry_price_errors(settings, picture.prices, planned),
         *_cap_errors(settings, rules, costly),
         *(() if lack_of_funds_warns else short_of),
@@ -208,32 +203,6 @@ def _account_errors(picture: EntryPicture) -> Iterator[FieldError]:
                 f"have {CONDITIONAL_ORDERS_LIMIT}"
             ),
         )
-
-
-def _grid_errors(planned: Grid, costly: Grid, cheap: Grid) -> Iterator[FieldError]:
-    """Yield what it breaks: at its own price, its funds at the highest, its entry at the ask."""
-    broken: dict[Violation, None] = dict.fromkeys(
-        v for v in planned.violations if v.code is not ViolationCode.FUNDS
-    )
-    broken |= dict.fromkeys(v for v in costly.violations if v.code is ViolationCode.FUNDS)
-    if not any(v.code is ViolationCode.NOTIONAL and v.level == 0 for v in broken):
-        is_small = (v for v in cheap.violations if v.code is ViolationCode.NOTIONAL)
-        broken |= dict.fromkeys(v for v in is_small if v.level == 0)
-    for violation in broken:
-        yield FieldError(field=_field_of(violation), value=violation.code, reason=violation.text)
-
-
-def _field_of(violation: Violation) -> str:
-    match violation.code:
-        case ViolationCode.FUNDS:
-            return "settings.deposit"
-        case ViolationCode.HEDGE:
-            return "settings.extramarg"
-        case _ if violation.level == 0:
-            return "open.amount"
-        case _ if violation.level:
-            return "settings.grid_long"
-    return "settings.tp" if violation.code is ViolationCode.PRICE else "settings"
 
 
 def _entry_price_errors(

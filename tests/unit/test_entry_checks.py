@@ -202,6 +202,126 @@ def test_each_violation_names_its_field(changes: dict[str, Any], field: str) -> 
     assert field in refusal(**changes)
 
 
+BY_QUOTE: dict[str, Any] = {"open__amountType": "quote"}
+REFUSED: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
+    # name: (rules, alert, "field = value … what would do")
+    "too little deposit": (
+        {},
+        {"settings__deposit": "250"},
+        "settings.deposit = 250: … ; a deposit of 270.3 or more carries it",
+    ),
+    "an entry below the minimum notional": (
+        {"min_notional": "250"},
+        {"settings__deposit": "600"},
+        "open.amount = 0.004: … ; an amount of 0.005 or more does",
+    ),
+    "an entry by quote below the minimum notional": (
+        {"min_notional": "250"},
+        {"open__amount": "250", "settings__deposit": "600", **BY_QUOTE},
+        "open.amount = 250: … ; an amount of 300.6 or more does",
+    ),
+    "an entry below the minimum of MARKET orders": (
+        {"market_min_quantity": "0.006"},
+        {"settings__deposit": "600"},
+        "open.amount = 0.004: … ; an amount of 0.006 or more does",
+    ),
+    "a hedge below the minimum notional": (
+        {"min_notional": "100"},
+        {"settings__extramarg": "6"},
+        "settings.extramarg = 6: … ; 11.59 or more does",
+    ),
+    "a hedge of less than 11": (
+        {
+            "min_notional": "5",
+            "min_quantity": "0.0001",
+            "market_min_quantity": "0.0001",
+            "step_size": "0.0001",
+            "market_step_size": "0.0001",
+        },
+        {"settings__extramarg": "1"},
+        "settings.extramarg = 1: … ; 1.1 or more does",
+    ),
+}
+
+
+@pytest.mark.parametrize(("rules", "alert", "told"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_refusal_shows_the_value_and_names_one_that_fits(
+    rules: dict[str, str], alert: dict[str, Any], told: str
+) -> None:
+    changed = replace(sample_rules(**rules), brackets=RULES.brackets)
+    with pytest.raises(AlertInvalid) as refused:
+        plan(rules=changed, **alert)
+    beginning, end = told.split(" … ")
+    texts = [str(error) for error in refused.value.errors if str(error).endswith(end)]
+    assert texts
+    assert texts[0].startswith(beginning)
+    # What is named does fit, and the next smaller number does not.
+    field = beginning.split(" = ")[0].replace(".", "__")
+    number = D(next(word for word in end.split() if word[0].isdigit()))
+    plan(rules=changed, **{**alert, field: f"{number:f}"})
+    step = D("0.001") if "amount = 0.0" in told else D("0.01")
+    with pytest.raises(AlertInvalid):
+        plan(rules=changed, **{**alert, field: f"{number - step:f}"})
+
+
+WITHOUT_A_NUMBER: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
+    "level too small": (
+        {"min_notional": "60"},
+        {"settings__mg_long": "0.25|2|2"},
+        "settings.mg_long = 0.25|2|2: … ; raise open.amount or mg_long",
+    ),
+    "level too large": (
+        {"max_quantity": "0.02"},
+        {},
+        "settings.mg_long = 1.5|2|2: … ; lower open.amount or mg_long",
+    ),
+    "two levels on one price": (
+        {"tick_size": "1000"},
+        {"settings__grid_long": "1.1|0.1|2"},
+        "settings.grid_long = 1.1|0.1|2: … the price of the level above",
+    ),
+    "take-profit too high": (
+        {"max_price": "60200"},
+        {},
+        "settings.tp = 0.5: … is outside 500 … 60200",
+    ),
+    "entry above the maximum of MARKET orders": (
+        {"market_max_quantity": "0.003"},
+        {},
+        "open.amount = 0.004: … for MARKET orders",
+    ),
+    "all levels together too large": (
+        {"max_quantity": "0.045"},
+        {},
+        "open.amount = 0.004: … more than one order may carry (0.045)",
+    ),
+    "a hedge's trigger that rounds to 0": (
+        {"min_price": "0", "min_notional": "0"},
+        {"settings__grid_long": "0.5|1|99.9999999"},
+        "settings.extramarg = 600: … make grid_long or offset_short smaller",
+    ),
+    "numbers too large": (
+        {},
+        {"settings__mg_long": "99999999999999|99999999999999|2"},
+        "settings = amount 0.004, mg_long 99999999999999|99999999999999|2: … or tp smaller",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("rules", "alert", "told"), WITHOUT_A_NUMBER.values(), ids=WITHOUT_A_NUMBER.keys()
+)
+def test_a_refusal_shows_the_value_where_no_number_can_be_named(
+    rules: dict[str, str], alert: dict[str, Any], told: str
+) -> None:
+    changed = replace(sample_rules(**rules), brackets=RULES.brackets)
+    with pytest.raises(AlertInvalid) as refused:
+        plan(rules=changed, **alert)
+    beginning, end = told.split(" … ", 1)
+    texts = [str(error) for error in refused.value.errors]
+    assert [one for one in texts if one.startswith(beginning) and one.endswith(end)], texts
+
+
 # --- entry_price ---
 
 
