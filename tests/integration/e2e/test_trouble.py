@@ -19,9 +19,9 @@ def test_many_alerts_at_one_moment_open_one_cycle(world: World) -> None:
     story = Story(world, "ETHUSDT")
     story.trade("3000")
     before = len(world.rows(Cycle))
-    alert = story.alert(**LADDER | {"open_amount": "0.1"})
+    alerts = [story.alert(**LADDER | {"open_amount": "0.1"}) for _ in range(6)]
     with ThreadPoolExecutor(6) as senders:
-        answers = list(senders.map(world.send_alert, [alert] * 6))
+        answers = list(senders.map(world.send_alert, alerts))
     assert Counter(answer.status for answer in answers) == {200: 1, 409: 5}
     assert len(world.rows(Cycle)) == before + 1
     story.until_resting(lv1=("2970", "0.2"), tp0=("3030", "0.1"))

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from sqlalchemy import Engine
@@ -30,7 +31,7 @@ _DYING = "tests/integration/e2e/dying.py"
 PLENTY = "10000000"  # of a trade: more than any order takes
 # Of 2400 a minute; 30 % of it are kept for orders that close. Cycles follow each other faster here
 # than in any market, so a story begins when there is room for it.
-WEIGHT_FOR_A_STORY = 1_000
+WEIGHT_FOR_A_STORY = 1_300
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,6 @@ class World:
             "DB_CONNECTION_STR": database_url,
             "PORT": str(api_port),
             "SYMBOLS": ",".join(prices),
-            "DUPLICATE_WINDOW": "0",  # stories send the same alert for one symbol after another
             "TRADEBOX_ENV_FILE": str(empty),
             "RATE_SHARE": "1",
             **settings,
@@ -229,6 +229,7 @@ class Story:
         opening = {n.removeprefix("open_"): v for n, v in fields.items() if n.startswith("open_")}
         settings = {n: v for n, v in fields.items() if not n.startswith("open_")}
         return {
+            "id": uuid4().hex,  # the same words again are another alert
             "name": "story",
             "symbol": f"{self.symbol}.P",
             "side": "buy",
@@ -239,6 +240,7 @@ class Story:
 
     def enter(self, price: str, alert: Mapping[str, Any]) -> dict[str, Any]:
         """Let the price be there, send the alert; it must be accepted. Return the answer."""
+        self.world.wait_ready()
         self.trade(price)
         answer = self.world.send_alert(alert)
         assert (answer.status, answer.body["status"]) == (200, "accepted"), answer
