@@ -8,18 +8,19 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from core.money import shown
+
 NOTHING: Final = "–"
 
 
 def money(value: Decimal) -> str:
-    """Return the number as in print: no exponent, no zeros at its end."""
-    text = f"{value:f}"
-    return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
+    """Return the number as in print: eight decimals at most, no zeros at its end, no exponent."""
+    return shown(value)
 
 
 def rounded(value: Decimal) -> str:
     """Return the number with at most four decimals."""
-    return money(round(value, 4))
+    return shown(round(value, 4))
 
 
 def moment(value: datetime) -> str:

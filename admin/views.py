@@ -147,8 +147,8 @@ class PositionView(ReadOnlyView, model=BinancePosition):
         "pnl_diff": "PNL if closed",
         "long_trailing_price": "Trailing stop",
         "short_trailing_price": "SHORT stop-loss",
-        "activation_price": "Trailing starts at",
-        "old_activation_price": "… before",
+        "activation_price": "Activation",
+        "old_activation_price": "Activation before",
         "updated_at": "Changed (UTC)",
     }
     column_searchable_list = ["symbol", "position_side"]

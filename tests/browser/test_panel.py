@@ -7,19 +7,29 @@ import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 import uvicorn
 from playwright.async_api import Page, expect
+from sqlalchemy import update
+from sqlmodel import col
 
+from core.clients.db_async import make_engine
+from core.domain.cycle import PositionSide
 from core.domain.step import take_step
+from core.models import BinancePosition, Order
 from tests.integration.api_world import SYMBOL, Api, running_api
 from tests.integration.store_worlds import migrate
 from tests.unit.samples import body
 
 PASSWORD = "the-operators-password"
+WHY = "rule 4: hedge 1 of at most 5, trigger 57761.6, margin left 588.16129032"
+NOTHING_IS_CUT_OFF = """
+[...document.querySelectorAll(".table-responsive")].every(t => t.scrollWidth <= t.clientWidth)
+"""
 SHOTS = os.environ.get("PANEL_SHOTS")  # a folder that pictures of the pages are put in
 TABLES = [
     "web-hook",
@@ -57,6 +67,7 @@ async def panel(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Panel
         await api.send(body(name="<b>a name</b>"))
         await api.send(body())
         await _raise_alarm(api)
+        await _fill_in_long_values(url)
         listener = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(api.app, log_config=None, lifespan="off", access_log=False)
         server = _Server(config)
@@ -78,6 +89,23 @@ async def _raise_alarm(api: Api) -> None:
         ),
         lease=None,
     )
+
+
+async def _fill_in_long_values(url: str) -> None:
+    """Let numbers be as long as divisions make them, and a reason as long as they come."""
+    engine = make_engine(url)
+    endless = Decimal("49561.83043478260869565217391")
+    ours = ("entry_price", "pnl_diff", "long_trailing_price", "old_activation_price")
+    values = dict.fromkeys(ours, endless)
+    values |= dict.fromkeys(("last_price", "short_trailing_price"), Decimal("49561.80"))
+    async with engine.begin() as connection:
+        await connection.execute(
+            update(BinancePosition)
+            .where(col(BinancePosition.position_side) == PositionSide.SHORT)
+            .values(quantity=Decimal("0.103"), **values)
+        )
+        await connection.execute(update(Order).values(reason=WHY))
+    await engine.dispose()
 
 
 async def log_in(page: Page, panel: Panel, *, password: str = PASSWORD) -> None:
@@ -139,6 +167,7 @@ async def test_every_table_can_be_looked_at_and_not_changed(
     for word in ("New", "Delete", "Edit", "Actions", "Export"):
         assert await page.get_by_text(word, exact=False).locator("visible=true").count() == 0, word
     await picture(page, f"list-{table}")
+    assert await page.evaluate(NOTHING_IS_CUT_OFF)
     await rows.first.locator("a[href*='/details/']").first.click()
     await expect(page.locator("table")).to_be_visible()
     assert await page.locator("a.btn:has-text('Edit'), a.btn:has-text('Delete')").count() == 0
@@ -176,6 +205,18 @@ async def test_a_bad_address_is_no_error_of_ours(page: Page, panel: Panel, bad: 
     answer = await page.request.get(f"{panel.url}/{bad}")
     assert answer.status < 500
     assert "Traceback" not in await answer.text()
+
+
+async def test_numbers_and_reasons_are_shown_whole(page: Page, panel: Panel) -> None:
+    await log_in(page, panel)
+    await expect(page.locator("#open-cycles")).to_contain_text("0.103 at 49561.83043478")
+    assert await page.evaluate(NOTHING_IS_CUT_OFF)
+    await page.goto(f"{panel.url}/binance-position/list")
+    await expect(page.locator("thead")).to_contain_text("Activation before")
+    await page.goto(f"{panel.url}/order/list")
+    why = page.locator("tbody td", has_text="rule 4")
+    await expect(why).to_have_text(WHY)
+    assert await why.evaluate("cell => cell.scrollWidth <= cell.clientWidth"), "it is cut off"
 
 
 async def test_texts_from_outside_are_shown_as_text(page: Page, panel: Panel) -> None:
