@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.orphans import ends_with_us
+
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 45.0  # two busy cores; a condition that holds is seen at once
 _LOOK_EVERY_S = 0.03
@@ -49,7 +51,7 @@ class Program:
         assert self._process is None, f"{self.name} runs already"
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, *self.arguments],
+                [*ends_with_us(), sys.executable, *self.arguments],
                 cwd=ROOT,
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
