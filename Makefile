@@ -35,7 +35,7 @@ lint: $(VENV)
 	$(PY) .venv/bin/lint-imports
 
 test: check browser ## everything: check, then integration, simulation, contract and browser tests
-	$(PY) -m pytest tests --ignore=tests/unit -n 2 --dist loadfile
+	$(PY) -m pytest tests --ignore=tests/unit -n 2 --dist worksteal
 
 fuzz: $(VENV) ## ten thousand bodies of any kind to the webhook: FUZZ_EXAMPLES=10000
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-10000} $(PY) -m pytest -o timeout=3600 tests/integration/test_fuzz.py

@@ -348,8 +348,8 @@ class Intake:
             yield SymbolPaused(f"{symbol} is paused, by {paused_by}; resume it first")
         if not await self._store.is_watched(symbol):
             yield SymbolUnwatched(
-                f"no monitor watches {symbol} now; nothing was opened. Start one for it: add it to "
-                f"SYMBOLS, or python ws_monitor_async.py --symbols {symbol}"
+                f"no monitor watches {symbol} now; nothing was opened: add it to SYMBOLS and "
+                f"restart, or start a monitor with --symbols {symbol}"
             )
         holder = await self._store.busy_webhook(symbol)
         if holder is not None:

@@ -61,9 +61,12 @@ _log = structlog.get_logger(__name__)
 
 
 def new_cycle_key(now_ms: int) -> str:
-    """Return a key that sorts by time: six characters of seconds, four of chance."""
-    number = (now_ms // 1000 - _KEY_EPOCH_S) % 2**30 << 20 | secrets.randbits(20)
-    return "".join(_KEY_ALPHABET[number >> shift & 31] for shift in range(45, -1, -5))
+    """Return a key that sorts by time: six characters of seconds, eight of chance.
+
+    It must never repeat: the exchange's client ids begin with it.
+    """
+    number = (now_ms // 1000 - _KEY_EPOCH_S) % 2**30 << 40 | secrets.randbits(40)
+    return "".join(_KEY_ALPHABET[number >> shift & 31] for shift in range(65, -1, -5))
 
 
 @dataclass(slots=True, kw_only=True)

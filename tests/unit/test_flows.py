@@ -253,6 +253,6 @@ async def test_stopping_the_desk_ends_what_its_flow_started() -> None:
 
 def test_keys_are_short_sort_by_time_and_do_not_repeat() -> None:
     early, late = new_cycle_key(1_790_000_000_000), new_cycle_key(1_790_000_001_000)
-    assert len(early) == len(late) == 10
+    assert len(early) == len(late) == 14
     assert early < late
     assert len({new_cycle_key(1_790_000_000_000) for _ in range(200)}) == 200
