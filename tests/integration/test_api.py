@@ -83,7 +83,7 @@ async def test_the_ladder_hangs_from_the_entry_price_of_the_alert(api: Api) -> N
 
 async def test_the_key_and_the_client_ids_fit_the_exchange(api: Api) -> None:
     shown = (await api.send(body())).json()
-    assert len(shown["cycle"]) == 10
+    assert len(shown["cycle"]) == 14
     assert shown["entry"]["client_order_id"] == f"tb-{shown['cycle']}-en0-1"
 
 
