@@ -24,6 +24,9 @@ ARGS ?= status
 operate: $(VENV) ## look at what is open, or act on it: make operate ARGS="close BTCUSDT"
 	@$(PY) operate.py $(ARGS)
 
+# `make check` is for every few minutes: fewer examples a property. `make test` tries them all.
+check: export HYPOTHESIS_PROFILE ?= quick
+test: export HYPOTHESIS_PROFILE := $(if $(CI),ci,default)
 check: lint ## formatting, lint, types, import rules, unit tests with full coverage of the core
 	$(PY) -m pytest tests/unit -n 2 --cov=core.domain --cov=core.grid --cov=core.money \
 		--cov-branch --cov-report=term --cov-fail-under=100
