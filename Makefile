@@ -25,10 +25,10 @@ operate: $(VENV) ## look at what is open, or act on it: make operate ARGS="close
 	@$(PY) operate.py $(ARGS)
 
 # `make check` is for every few minutes: fewer examples a property. `make test` tries them all.
-check: export HYPOTHESIS_PROFILE ?= quick
-test: export HYPOTHESIS_PROFILE := $(if $(CI),ci,default)
+PROFILE := quick
+test: PROFILE := $(if $(CI),ci,default)
 check: lint ## formatting, lint, types, import rules, unit tests with full coverage of the core
-	$(PY) -m pytest tests/unit -n 2 --cov=core.domain --cov=core.grid --cov=core.money \
+	HYPOTHESIS_PROFILE=$(PROFILE) $(PY) -m pytest tests/unit -n 2 --cov=core.domain --cov=core.grid --cov=core.money \
 		--cov-branch --cov-report=term --cov-fail-under=100
 
 lint: $(VENV)
@@ -38,7 +38,7 @@ lint: $(VENV)
 	$(PY) .venv/bin/lint-imports
 
 test: check browser ## everything: check, then integration, simulation, contract and browser tests
-	$(PY) -m pytest tests --ignore=tests/unit -n 2 --dist worksteal
+	HYPOTHESIS_PROFILE=$(PROFILE) $(PY) -m pytest tests --ignore=tests/unit -n 2 --dist worksteal
 
 fuzz: $(VENV) ## ten thousand bodies of any kind to the webhook: FUZZ_EXAMPLES=10000
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-10000} $(PY) -m pytest -o timeout=3600 tests/integration/test_fuzz.py
