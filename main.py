@@ -127,6 +127,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await book.open()
         gateway = connect(settings)
         margin_type = None if settings.margin_type is MarginType.KEEP else settings.margin_type
         entries = Entries(

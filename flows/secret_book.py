@@ -19,7 +19,8 @@ from core.errors import StoreError, StoreUnavailable
 from flows.intake import ANYONE, Sender
 
 READ_AFTER_S: Final = 2.0
-READ_WITHIN_S: Final = 0.5  # the sender waits, and gives up after three seconds
+READ_WITHIN_S: Final = 0.8  # the sender waits, and gives up after three seconds
+OPEN_WITHIN_S: Final = 5.0  # at start nobody waits
 _log = structlog.get_logger(__name__)
 
 
@@ -85,10 +86,17 @@ class SecretBook:
             raise StoreUnavailable("the secrets of alerts cannot be read")
         return self._known
 
-    async def _read(self) -> None:
+    async def open(self) -> None:
+        """Read the secrets at start, when nobody waits; the first alert reads them again."""
+        async with self._reading:
+            await self._read(within_s=OPEN_WITHIN_S)
+            self._read_at = float("-inf")
+
+    async def _read(self, *, within_s: float = READ_WITHIN_S) -> None:
         try:
-            async with asyncio.timeout(READ_WITHIN_S):
+            async with asyncio.timeout(within_s):
                 self._known = await self._store.secrets()
         except (StoreError, TimeoutError) as error:
             _log.warning("secrets of alerts not read", error=str(error) or "too slow")
-        self._read_at = self._clock()
+        if self._known is not None:  # else the next alert tries at once
+            self._read_at = self._clock()
