@@ -90,7 +90,8 @@ class Player:
                 # a busy feed goes in small lots: a timer for each trade costs more than the trade
                 wait_s = max(wait_s, LOT_S)
             try:
-                await asyncio.wait_for(self._wake.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
             except TimeoutError:
                 return
 

@@ -54,6 +54,25 @@ def test_time_outs_are_virtual_too() -> None:
     assert run(main()) == START_MS + 3_600_000
 
 
+def test_who_is_cancelled_as_the_answer_comes_is_cancelled() -> None:
+    async def main() -> None:
+        clock = VirtualClock()
+        world = World(now_ms=clock.now_ms(), symbols=[BTC])
+        gateway = SimulatedGateway(world, clock, latency_ms=(20, 20))
+        asking = asyncio.create_task(gateway.is_hedge_mode())
+        # A timer of the same moment as the answer's, set behind it: the answer is there, and the
+        # task that waits for it has not run yet.
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(
+            0.01, lambda: asyncio.get_running_loop().call_later(0.01, asking.cancel)
+        )
+        await asyncio.wait({asking})
+        assert clock.now_ms() == START_MS + 20
+        assert asking.cancelled()
+
+    run(main())
+
+
 def test_a_deadlock_is_an_error_and_not_a_wait() -> None:
     async def main() -> None:
         await asyncio.Event().wait()
