@@ -35,7 +35,6 @@ from core.domain.cycle import (
     Fact,
     OperatorAsked,
     OrderReported,
-    ReportedStatus,
 )
 from core.domain.step import Step
 from core.domain.strategy import Band as Limits
@@ -51,6 +50,7 @@ from core.errors import (
 from core.logging_setup import set_up_logging
 from core.narration import narrate
 from core.ports import Lease
+from core.told_executions import ToldExecutions
 from core.translate import AccountEvent, FundingNews, OrderNews, PositionNews
 from flows.order_cancel_flow import order_cancel_flow
 from flows.order_filled_flow import order_filled_flow
@@ -116,7 +116,7 @@ class Monitor:
         self._poll_now = asyncio.Event()
         self._ready = asyncio.Event()
         self._told_positions: dict[str, PositionNews] = {}
-        self._streamed: dict[str, Decimal] = {}  # executed totals that the account stream told
+        self._told = ToldExecutions()
         self._market = MarketStream(
             base_url=settings.stream_url,
             bands=self._bands,
@@ -130,7 +130,7 @@ class Monitor:
             keys=gateway,
             clock=gateway,
             on_event=self._account_event,
-            on_connect=self._check_now.set,
+            on_connect=self._account_connected,
             on_disconnect=self._stream_lost,
             keep_key_seconds=settings.user_timeout,
         )
@@ -352,9 +352,11 @@ class Monitor:
         """Compare with the exchange at start, after every (re)connect and every minute."""
         pause = CHECK_EVERY_S
         while True:
-            await self._pause(self._check_now, pause)
-            # Nobody is watched until a check succeeds: one that got no answer is not left at that.
-            pause = CHECK_EVERY_S if await self._check_all() else CHECK_AGAIN_S
+            was_asked_for = await self._pause(self._check_now, pause)
+            is_answered = await self._check_all()
+            # Again soon: without an answer nobody is watched, and reads lag behind: what happened
+            # right before a connect may not show yet, and no stream is going to tell it.
+            pause = CHECK_EVERY_S if is_answered and not was_asked_for else CHECK_AGAIN_S
             if not self._ready.is_set() and self._is_watching():
                 self._ready.set()
                 log.info("monitor ready", symbols=",".join(self.symbols))
@@ -421,13 +423,13 @@ class Monitor:
                 except StoreError as error:
                     log.warning("price not shown", symbol=symbol, error=str(error))
 
-    async def _pause(self, event: asyncio.Event, seconds: float) -> None:
-        """Return when the event was set, or after `seconds`."""
+    async def _pause(self, event: asyncio.Event, seconds: float) -> bool:
+        """Return True when the event was set, or False after `seconds`."""
         try:
             async with asyncio.timeout(seconds):
-                await event.wait()
+                return await event.wait()
         except TimeoutError:
-            return
+            return False
         finally:
             event.clear()
 
@@ -435,6 +437,10 @@ class Monitor:
 
     def _stream_lost(self, reason: str) -> None:
         self._check_now.set()  # which records that nobody watches now
+
+    def _account_connected(self) -> None:
+        self._told.connected(asyncio.get_running_loop().time())
+        self._check_now.set()
 
     def _traded(self, symbol: str, price: Decimal, time_ms: int) -> None:
         desk = self._desks.get(symbol)
@@ -444,7 +450,7 @@ class Monitor:
     def _account_event(self, event: AccountEvent) -> None:
         match event:
             case OrderNews(symbol=symbol, report=report):
-                self._streamed[report.client_order_id] = report.executed or Decimal(0)
+                self._told.told(report)
                 if symbol in self._desks:
                     self._desks[symbol].tell(report)
             case PositionNews(symbol=symbol):
@@ -493,11 +499,10 @@ class Monitor:
         if step.cycle.account_refused_at_ms > step.before.account_refused_at_ms:
             self._tell_others(symbol)
         for fact in step.facts:
-            if isinstance(fact, OrderReported) and fact.asked_at_ms is not None and fact.executed:
-                self._expect_streamed(fact)
+            if isinstance(fact, OrderReported):
+                self._expect_told(fact)
         if not step.cycle.is_open:
-            ours = f"{CLIENT_ID_PREFIX}{step.cycle.key}-"
-            self._streamed = {n: q for n, q in self._streamed.items() if not n.startswith(ours)}
+            self._told.forget(f"{CLIENT_ID_PREFIX}{step.cycle.key}-")
 
     def _tell_others(self, symbol: str) -> None:
         """Let every symbol know that the account is refused, unless it was told so itself."""
@@ -507,18 +512,17 @@ class Monitor:
             if other != symbol and cycle is not None and not cycle.account_refused_at_ms:
                 desk.tell(AccountRefused(at_ms=now))
 
-    def _expect_streamed(self, found: OrderReported) -> None:
+    def _expect_told(self, found: OrderReported) -> None:
         """Reconnect when a check found an execution that the stream does not tell within 5 s."""
-        name, executed = found.client_order_id, found.executed or Decimal(0)
-        if found.status is ReportedStatus.TRIGGERED or self._streamed.get(name, 0) >= executed:
-            return
+        loop = asyncio.get_running_loop()
 
         def judge() -> None:
-            if self._streamed.get(name, Decimal(0)) < executed and self._account.is_connected:
-                self._streamed[name] = executed
+            if self._account.is_connected and self._told.should_follow(found, loop.time()):
+                self._told.told(found)
                 self._account.reconnect("a check found an execution that the stream did not tell")
 
-        asyncio.get_running_loop().call_later(STREAM_MAY_LAG_S, judge)
+        if self._told.should_follow(found, loop.time()):
+            loop.call_later(STREAM_MAY_LAG_S, judge)
 
 
 async def main(arguments: Sequence[str]) -> int:
