@@ -33,6 +33,7 @@ from pydantic_settings import (
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from core.domain.guards import Guards
 from core.domain.settings import MultiplierMode, OnHedgeFailed, Policy
 from core.errors import ConfigInvalid, FieldError
 from core.schemas.webhook import parse_symbol
@@ -137,6 +138,12 @@ class Settings(BaseSettings):
     funds_check: FundsCheck = FundsCheck.REFUSE
     exit_slippage: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal("0.0002")  # a fraction, not %
     on_hedge_failed: OnHedgeFailed = OnHedgeFailed.HOLD
+
+    # Limits over all cycles; not set: none. Quote units, whichever the quote asset is.
+    max_total_notional: Annotated[Decimal | None, Field(gt=0)] = None
+    max_open_cycles: Annotated[int | None, Field(ge=1)] = None
+    max_daily_loss: Annotated[Decimal | None, Field(gt=0)] = None
+    symbol_cooldown: Annotated[float, Field(ge=0, le=86400)] = 0  # seconds
 
     stream_timeout: Annotated[float, Field(gt=0, le=3600)] = 30  # seconds
     # Seconds; a listenKey lives for an hour after its last keep-alive.
@@ -251,6 +258,16 @@ class Settings(BaseSettings):
     def policy(self) -> Policy:
         """Return what each new cycle copies from the installation."""
         return Policy(exit_slippage=self.exit_slippage, on_hedge_failed=self.on_hedge_failed)
+
+    @property
+    def guards(self) -> Guards:
+        """Return the limits that new cycles must keep."""
+        return Guards(
+            max_total_notional=self.max_total_notional,
+            max_open_cycles=self.max_open_cycles,
+            max_daily_loss=self.max_daily_loss,
+            symbol_cooldown_ms=int(self.symbol_cooldown * 1000),
+        )
 
     def _database_url(self) -> URL:
         given = self.db_connection_str

@@ -40,6 +40,7 @@ from core.errors import (
     ConfigInvalid,
     ExchangeError,
     FieldError,
+    GuardRefused,
     RateLimited,
     RequestRefused,
     StoreError,
@@ -73,6 +74,7 @@ EXIT_BAD_CONFIG: Final = 2
 STATUS_OF: Final[tuple[tuple[type[TradeboxError], int], ...]] = (
     (AlertInvalid, 422),
     (AlertForbidden, 403),
+    (GuardRefused, 409),
     (SymbolPaused, 409),
     (SymbolInUse, 409),
     (SymbolBusy, 409),
@@ -137,6 +139,7 @@ def create_app(
             policy=settings.policy,
             margin_type=margin_type,
             lack_of_funds_warns=settings.funds_check is FundsCheck.WARN,
+            guards=settings.guards,
         )
         intake = Intake(
             entries,
@@ -303,7 +306,7 @@ def as_http_exception(error: TradeboxError) -> HTTPException:
     detail: dict[str, Any] = {"detail": str(error)}
     headers: dict[str, str] = {}
     match error:
-        case AlertInvalid():
+        case AlertInvalid() | GuardRefused():
             detail["errors"] = [
                 {"field": e.field, "value": e.value, "reason": e.reason} for e in error.errors
             ]

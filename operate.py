@@ -2,9 +2,12 @@
 
     python operate.py status
     python operate.py close BTCUSDT
+    python operate.py kill --close-all
+    python operate.py alarms
     python operate.py secret create tradingview
 
-A request is a row that the monitor finds, carries out and answers; nothing is traded from here.
+A request is a row that the monitor finds, carries out and answers; nothing is traded from here. The
+kill switch is a row, too, which every beginning of a cycle looks at.
 Exit codes: 0 done, 1 not done (yet), 2 a wrong word or a wrong setting.
 """
 
@@ -22,7 +25,9 @@ from config import Settings, load_settings
 from core.alert_secrets import NAME_LENGTH_LIMIT, digest_of, new_secret
 from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
+from core.domain.alarms import RaisedAlarm
 from core.domain.cycle import Cycle, Leg, OperatorAction, OrderState
+from core.domain.guards import Kill
 from core.domain.webhook import AlertSecret
 from core.errors import ConfigInvalid, StoreError
 from core.money import shown
@@ -33,6 +38,7 @@ EXIT_NOT_DONE: Final = 1
 EXIT_USAGE: Final = 2
 ANSWER_WITHIN_S: Final = 10.0
 LOOK_EVERY_S: Final = 0.1
+ALARMS_SHOWN: Final = 100
 
 ACTIONS: Final = {
     "close": (OperatorAction.CLOSE, "close both sides and end the cycle"),
@@ -63,6 +69,12 @@ def main(arguments: Sequence[str]) -> int:
             return asyncio.run(show_status(settings, options.symbol))
         if options.command == "secret":
             return asyncio.run(keep_secrets(settings, options))
+        if options.command == "kill":
+            return asyncio.run(kill(settings, options))
+        if options.command == "alarms":
+            return asyncio.run(show_alarms(settings))
+        if options.command == "settle":
+            return asyncio.run(settle(settings, options.number))
         return asyncio.run(ask(settings, options.command, options.symbol, within_s=options.wait))
     except ConfigInvalid as error:
         sys.stderr.write(f"{error}\n")
@@ -81,11 +93,17 @@ async def show_status(settings: Settings, symbol: str | None) -> int:
     async with _store(settings) as store:
         cycles = await store.load_open(symbols, ended_after_ms=_now_ms())
         watched = {name: await store.is_watched(name) for name in symbols}
+        thrown = await store.killed()
+        alarms = await store.raised_alarms(ALARMS_SHOWN)
+    if thrown is not None:
+        _say(described_kill(thrown))
     for name in symbols:
         of_symbol = [cycle for cycle in cycles if cycle.symbol == name and cycle.is_open]
         _say(f"{name}: {'watched' if watched[name] else 'NOT WATCHED'}")
         for line in (line for cycle in of_symbol for line in described(cycle)):
             _say(f"  {line}")
+        for alarm in (alarm for alarm in alarms if alarm.symbol == name):
+            _say(f"  {described_alarm(alarm)}")
         if not of_symbol:
             _say("  no open cycle")
     return 0
@@ -100,12 +118,7 @@ async def ask(settings: Settings, command: str, symbol: str, *, within_s: float)
         if cycle is None:
             _say(f"{symbol} has no open cycle")
             return 0 if is_paused else EXIT_NOT_DONE
-        number = await store.ask_operator(
-            cycle.cycle_id,
-            action,
-            asked_by=f"{getpass.getuser()} at the shell",
-            asked_at_ms=_now_ms(),
-        )
+        number = await _request(store, cycle, action)
         if number is None:
             _say(f"cycle {cycle.key} has just ended")
             return EXIT_NOT_DONE
@@ -118,11 +131,16 @@ async def ask(settings: Settings, command: str, symbol: str, *, within_s: float)
     return 0
 
 
+async def _request(store: SqlCycleStore, cycle: Cycle, action: OperatorAction) -> int | None:
+    return await store.ask_operator(
+        cycle.cycle_id, action, asked_by=_asker(), asked_at_ms=_now_ms()
+    )
+
+
 async def _keep_pause(store: SqlCycleStore, action: OperatorAction, symbol: str) -> bool:
     """Let no cycle, or cycles again, be opened on the symbol; False if that was not asked for."""
     if action is OperatorAction.PAUSE:
-        asked_by = f"{getpass.getuser()} at the shell"
-        await store.pause_symbol(symbol, asked_by=asked_by, asked_at_ms=_now_ms())
+        await store.pause_symbol(symbol, asked_by=_asker(), asked_at_ms=_now_ms())
         _say(f"{symbol} is paused: its alerts open nothing until resume")
     elif action is OperatorAction.RESUME:
         await store.resume_symbol(symbol)
@@ -130,6 +148,59 @@ async def _keep_pause(store: SqlCycleStore, action: OperatorAction, symbol: str)
     else:
         return False
     return True
+
+
+async def kill(settings: Settings, options: argparse.Namespace) -> int:
+    """Throw the kill switch (and have everything closed), or take it back."""
+    async with _store(settings) as store:
+        if options.undo:
+            was_thrown = await store.revive_trading()
+            _say("alerts open cycles again" if was_thrown else "the kill switch was not thrown")
+            return 0
+        await store.kill_trading(by=_asker())
+        _say("killed: no cycle is opened until operate.py kill --undo; open ones go on")
+        return await _close_all(store, within_s=options.wait) if options.close_all else 0
+
+
+async def _close_all(store: SqlCycleStore, *, within_s: float) -> int:
+    """Ask for the close of every open cycle, and tell what the monitors answer."""
+    asked: dict[str, int] = {}
+    for symbol in await store.open_symbols():
+        cycle = await store.open_cycle(symbol)
+        number = None if cycle is None else await _request(store, cycle, OperatorAction.CLOSE)
+        if number is not None:
+            asked[symbol] = number
+    if not asked:
+        _say("no cycle is open")
+    answers = await asyncio.gather(
+        *(_result(store, number, within_s=within_s) for number in asked.values())
+    )
+    for (symbol, number), answer in zip(asked.items(), answers, strict=True):
+        _say(f"close {symbol}: {answer or f'request {number} waits for its monitor'}")
+    return EXIT_NOT_DONE if None in answers else 0
+
+
+async def show_alarms(settings: Settings) -> int:
+    """Print the alarms that nobody has settled."""
+    async with _store(settings) as store:
+        alarms = await store.raised_alarms(ALARMS_SHOWN)
+        count = await store.count_raised_alarms()
+    for alarm in alarms:
+        _say(described_alarm(alarm))
+    more = f", the newest {len(alarms)} shown" if count > len(alarms) else ""
+    _say(f"{count} not settled{more}")
+    return 0
+
+
+async def settle(settings: Settings, number: int | None) -> int:
+    """Settle one alarm, or all."""
+    async with _store(settings) as store:
+        count = await store.settle_alarms(number, by=_asker())
+    if number is not None and not count:
+        _say(f"there is no alarm {number}, or it was settled")
+        return EXIT_NOT_DONE
+    _say(f"settled: {count}")
+    return 0
 
 
 async def keep_secrets(settings: Settings, options: argparse.Namespace) -> int:
@@ -156,7 +227,7 @@ async def _create_secret(store: SqlCycleStore, name: str, *, may_close_all: bool
         name,
         digest_of(secret),
         may_close_all=may_close_all,
-        created_by=f"{getpass.getuser()} at the shell",
+        created_by=_asker(),
         created_at_ms=_now_ms(),
     )
     _say(f"secret {number} of {name}, valid in two seconds, shown only now:")
@@ -191,8 +262,22 @@ def described(cycle: Cycle) -> list[str]:
         f"cycle {cycle.key}: {', '.join([cycle.phase + reason, *marks])}",
         f"LONG {_leg(cycle.long)}, SHORT {_leg(cycle.short)}, {earned}",
         *(f"order {_order(order)}" for order in cycle.orders if not order.is_over),
-        *(f"ALARM {alarm.text}" for alarm in cycle.alarms),
     ]
+
+
+def described_alarm(alarm: RaisedAlarm) -> str:
+    """Return one line about an alarm: what happened, and what to do."""
+    times = f" ({alarm.count} times)" if alarm.count > 1 else ""
+    return (
+        f"ALARM {alarm.alarm_id} {alarm.symbol} {alarm.kind}, {alarm.severity}, "
+        f"{_date(alarm.last_at_ms)}{times}: {alarm.text}. {alarm.action}"
+    )
+
+
+def described_kill(thrown: Kill) -> str:
+    """Return one line about the kill switch that is on."""
+    since = _date(thrown.at_ms)
+    return f"KILLED since {since} by {thrown.by}: no cycle is opened until operate.py kill --undo"
 
 
 def _leg(leg: Leg) -> str:
@@ -234,14 +319,32 @@ def _parser() -> argparse.ArgumentParser:
     for name, (_, text) in ACTIONS.items():
         command = commands.add_parser(name, help=text)
         command.add_argument("symbol", type=_symbol, metavar="SYMBOL")
-        command.add_argument(
-            "--wait",
-            type=float,
-            default=ANSWER_WITHIN_S,
-            metavar="SECONDS",
-            help="how long to wait for the monitor's answer (default: %(default)g)",
-        )
+        _add_wait(command)
+    _add_safety_commands(commands)
     return parser
+
+
+def _add_safety_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    kill = commands.add_parser("kill", help="let no cycle be opened any more, on any symbol")
+    how = kill.add_mutually_exclusive_group()
+    how.add_argument("--close-all", action="store_true", help="and close every open cycle")
+    how.add_argument("--undo", action="store_true", help="let alerts open cycles again")
+    _add_wait(kill)
+    commands.add_parser("alarms", help="show the alarms that nobody has settled")
+    settle = commands.add_parser("settle", help="settle an alarm: it was looked at")
+    which = settle.add_mutually_exclusive_group(required=True)
+    which.add_argument("number", nargs="?", type=int, help="as alarms shows it")
+    which.add_argument("--all", action="store_true", help="settle all of them")
+
+
+def _add_wait(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--wait",
+        type=float,
+        default=ANSWER_WITHIN_S,
+        metavar="SECONDS",
+        help="how long to wait for the monitor's answer (default: %(default)g)",
+    )
 
 
 def _add_secret_commands(secret: argparse.ArgumentParser) -> None:
@@ -271,6 +374,10 @@ def _symbol(text: str) -> str:
         return parse_symbol(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _asker() -> str:
+    return f"{getpass.getuser()} at the shell"
 
 
 def _now_ms() -> int:

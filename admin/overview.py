@@ -58,6 +58,8 @@ class Overview:
     now: datetime
     cycles: tuple[OpenCycle, ...]
     watches: tuple[Watch, ...]
+    killed_at: datetime | None  # None: the kill switch is off
+    killed_by: str
     alarms: tuple[RowMapping, ...]
     webhooks: tuple[RowMapping, ...]
 
@@ -73,6 +75,7 @@ async def read_overview(engine: AsyncEngine) -> Overview:
             for row in await _all(connection, queries.positions_of(cycle_ids))
         }
         watches = tuple(_watch(row) for row in await _all(connection, queries.leases()))
+        switch = (await _all(connection, queries.trading_switch()))[0]
         alarms = await _all(connection, queries.raised_alarms(_ALARMS_SHOWN))
         webhooks = await _all(connection, queries.newest_webhooks(_WEBHOOKS_SHOWN))
     watched = {watch.symbol for watch in watches if watch.is_watched}
@@ -93,6 +96,8 @@ async def read_overview(engine: AsyncEngine) -> Overview:
             for row in cycles
         ),
         watches=watches,
+        killed_at=switch["killed_at"],
+        killed_by=switch["killed_by"] or "",
         alarms=alarms,
         webhooks=webhooks,
     )

@@ -321,9 +321,12 @@ class AlarmView(ReadOnlyView, model=Alarm):
     name, name_plural, icon = "Alarm", "Alarms", "fa-solid fa-triangle-exclamation"
     column_list = [
         "id",
-        "raised_at",
+        "last_at",
         "symbol",
+        "severity",
         "text",
+        "action",
+        "count",
         "cycle_id",
         "cleared_at",
     ]
@@ -331,13 +334,18 @@ class AlarmView(ReadOnlyView, model=Alarm):
         "id": "No.",
         "cycle_id": "Cycle",
         "symbol": "Symbol",
-        "key": "Cause",
+        "kind": "Kind",
+        "severity": "Severity",
         "text": "What",
+        "action": "What to do",
+        "count": "Times",
         "raised_at": "Raised (UTC)",
-        "cleared_at": "Cleared (UTC)",
+        "last_at": "Last (UTC)",
+        "cleared_at": "Settled (UTC)",
+        "cleared_by": "Settled by",
     }
-    column_searchable_list = ["symbol", "text", "key"]
-    column_sortable_list = ["id", "raised_at", "symbol"]
+    column_searchable_list = ["symbol", "text", "kind"]
+    column_sortable_list = ["id", "last_at", "symbol"]
     column_default_sort = ("id", True)
 
 

@@ -5,6 +5,7 @@ TradeboxError
 ├── AlertInvalid             answer: name every field that is wrong; nothing was traded
 ├── AlertTimedOut            answer: send the alert again later; nothing will come of this one
 ├── AlertForbidden           answer: this sender may not ask for it; nothing was done
+├── GuardRefused             answer: a limit of the account says no; nothing was traded
 ├── SymbolPaused             answer: no cycle is opened on the symbol for now; nothing was traded
 ├── SymbolUnwatched          answer: send the alert again later; nothing was traded
 ├── SymbolInUse              answer: somebody else's position or order is there; nothing was traded
@@ -68,6 +69,14 @@ class AlertTimedOut(TradeboxError):
 
 class AlertForbidden(TradeboxError):
     """The alert's secret does not allow what the alert asks for."""
+
+
+class GuardRefused(TradeboxError):
+    """The kill switch, or limits over all cycles, say no; `errors` lists all that do."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("; ".join(str(error) for error in self.errors))
 
 
 class SymbolPaused(TradeboxError):

@@ -64,7 +64,7 @@ def _lines(before: Cycle, after: Cycle) -> Iterator[Line]:
     if after.phase is not before.phase:
         yield from _phase_lines(after)
     for alarm in after.alarms[len(before.alarms) :]:
-        yield Line(text=f"ALARM {alarm.text}", is_alarm=True)
+        yield Line(text=f"ALARM {alarm.kind}: {alarm.text}. {alarm.guide.action}", is_alarm=True)
 
 
 def _order_lines(before: OrderState | None, order: OrderState, cycle: Cycle) -> Iterator[Line]:

@@ -30,8 +30,9 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import SQLModel
 
 from core import models
-from core.domain.cycle import Phase, Role
+from core.domain.cycle import CloseReason, Phase, PositionSide, Role
 from core.domain.webhook import WebhookStatus
+from core.models.trading_switch import THE_ONE
 
 Rows = Select[Any]
 
@@ -70,6 +71,7 @@ ORDER = table(models.Order)
 POSITION = table(models.BinancePosition)
 SYMBOL = table(models.BinanceSymbol)
 SYMBOL_PAUSE = table(models.SymbolPause)
+TRADING_SWITCH = table(models.TradingSwitch)
 WEBHOOK = table(models.WebHook)
 
 
@@ -235,21 +237,35 @@ def delete_fill() -> Delete:
     return delete(FILL).where(FILL.c.cycle_id == bindparam("cycle_id"), *is_it)
 
 
-def alarms_of(cycle_ids: Sequence[int]) -> Rows:
-    """Select the alarms of these cycles that are not cleared, as they were raised."""
-    is_raised = ALARM.c.cleared_at.is_(None)
-    return select(ALARM).where(ALARM.c.cycle_id.in_(cycle_ids), is_raised).order_by(ALARM.c.id)
+def insert_alarm(values: dict[str, Any]) -> Insert:
+    """Insert an alarm."""
+    return insert(ALARM).values(values)
 
 
-def insert_alarms() -> Insert:
-    """Insert alarms."""
-    return insert(ALARM)
+def count_alarm(cycle_id: int | None, symbol: str, kind: str, *, text: str, at: datetime) -> Update:
+    """Count a further cause in the alarm of that kind that is raised for the cycle, or symbol."""
+    is_it = (
+        ALARM.c.cycle_id.is_(None) if cycle_id is None else ALARM.c.cycle_id == cycle_id,
+        ALARM.c.symbol == symbol,
+        ALARM.c.kind == kind,
+        _is_raised(),
+    )
+    return update(ALARM).where(*is_it).values(count=ALARM.c.count + 1, text=text, last_at=at)
 
 
-def clear_alarm(cycle_id: int, key: str, *, at: datetime) -> Update:
-    """Clear a raised alarm."""
-    is_it = (ALARM.c.cycle_id == cycle_id, ALARM.c.key == key, ALARM.c.cleared_at.is_(None))
-    return update(ALARM).where(*is_it).values(cleared_at=at)
+def settle_alarm(alarm_id: int | None, *, at: datetime, by: str) -> Update:
+    """Settle a raised alarm; None: all of them."""
+    is_it = [_is_raised()] if alarm_id is None else [_is_raised(), ALARM.c.id == alarm_id]
+    return update(ALARM).where(*is_it).values(cleared_at=at, cleared_by=by)
+
+
+def settle_alarms_of(
+    cycle_id: int | None, symbol: str, kinds: Sequence[str], *, at: datetime, by: str
+) -> Update:
+    """Settle the raised alarms of these kinds of a cycle, or of a symbol as such."""
+    of_cycle = ALARM.c.cycle_id.is_(None) if cycle_id is None else ALARM.c.cycle_id == cycle_id
+    is_it = (of_cycle, ALARM.c.symbol == symbol, ALARM.c.kind.in_(kinds), _is_raised())
+    return update(ALARM).where(*is_it).values(cleared_at=at, cleared_by=by)
 
 
 def insert_positions() -> Insert:
@@ -380,6 +396,57 @@ def delete_symbol_pause(symbol: str) -> Delete:
     return delete(SYMBOL_PAUSE).where(SYMBOL_PAUSE.c.symbol == symbol)
 
 
+# --- The account as a whole ---
+
+
+def trading_switch() -> Rows:
+    """Select the kill switch."""
+    return select(TRADING_SWITCH).where(TRADING_SWITCH.c.id == THE_ONE)
+
+
+def lock_trading_switch() -> Rows:
+    """Select the kill switch, and let no other transaction do so until this one ends."""
+    return trading_switch().with_for_update()
+
+
+def set_trading_switch(*, at: datetime | None, by: str | None) -> Update:
+    """Throw the kill switch, or take it back (None)."""
+    is_it = TRADING_SWITCH.c.id == THE_ONE
+    return update(TRADING_SWITCH).where(is_it).values(killed_at=at, killed_by=by)
+
+
+def open_exposures() -> Rows:
+    """Select what every open cycle may hold and stands at."""
+    side = (POSITION.c.cycle_id == CYCLE.c.id) & (POSITION.c.position_side == PositionSide.LONG)
+    columns = (
+        CYCLE.c.symbol,
+        CYCLE.c.deposit,
+        CYCLE.c.extramarg,
+        CYCLE.c.leverage,
+        CYCLE.c.net_pnl,
+        POSITION.c.pnl_diff,  # of both sides, on each
+    )
+    return select(*columns).select_from(CYCLE.outerjoin(POSITION, side)).where(_is_open())
+
+
+def net_pnls_ended(*, since: datetime) -> Rows:
+    """Select what each cycle that ended since then earned; added up outside, where it is exact."""
+    return select(CYCLE.c.net_pnl).where(CYCLE.c.ended_at >= since)
+
+
+def last_ended(symbol: str, *, never_traded: Sequence[CloseReason]) -> Rows:
+    """Select when the symbol's last cycle ended, but for those that ended for these reasons."""
+    traded = or_(CYCLE.c.close_reason.is_(None), CYCLE.c.close_reason.not_in(never_traded))
+    ended = CYCLE.c.ended_at.is_not(None)
+    last = CYCLE.c.ended_at.desc()
+    return (
+        select(CYCLE.c.ended_at)
+        .where(CYCLE.c.symbol == symbol, ended, traded)
+        .order_by(last)
+        .limit(1)
+    )
+
+
 # --- Rules ---
 
 
@@ -443,9 +510,13 @@ def leases() -> Rows:
 
 
 def raised_alarms(limit: int) -> Rows:
-    """Select the newest alarms that nobody has cleared."""
-    newest = ALARM.c.id.desc()
-    return select(ALARM).where(ALARM.c.cleared_at.is_(None)).order_by(newest).limit(limit)
+    """Select the newest alarms that nobody has settled."""
+    return select(ALARM).where(_is_raised()).order_by(ALARM.c.id.desc()).limit(limit)
+
+
+def count_raised_alarms() -> Rows:
+    """Select how many alarms nobody has settled."""
+    return select(func.count()).select_from(ALARM).where(_is_raised())
 
 
 def newest_webhooks(limit: int) -> Rows:
@@ -466,6 +537,10 @@ def newest_webhooks(limit: int) -> Rows:
 
 def _versions() -> Rows:
     return select(CYCLE.c.id, CYCLE.c.version)
+
+
+def _is_raised() -> Any:
+    return ALARM.c.cleared_at.is_(None)
 
 
 def _is_open() -> Any:

@@ -1,8 +1,9 @@
 """What becomes of an alert, from its stored row to its answer, in the order of the strategy.
 
-Parse and validate → stale → disabled → `flat` → duplicate → what does not open (`signals`) →
-paused → nobody watches → symbol busy → the entry's checks and the entry (`positions_flow`); with
-`test` the entry is only shown (`preview`). An alert is stored before anything is done about it.
+Parse and validate → stale → disabled → `flat` → duplicate → what does not open (`signals`) → kill
+switch → paused → nobody watches → symbol busy → the account's limits → the entry's checks and the
+entry (`positions_flow`); with `test` the entry is only shown (`preview`). An alert is stored before
+anything is done about it.
 
 An answer is due after two seconds, because the sender gives up after three. By then either the
 entry's intent is committed (answer: accepted, the work goes on), or one transaction takes the alert
@@ -19,7 +20,8 @@ from typing import Any, Final, NoReturn
 import structlog
 
 from core.domain.cycle import Cycle
-from core.domain.settings import MultiplierMode, SymbolRules
+from core.domain.guards import guard_refusals
+from core.domain.settings import CycleSettings, MultiplierMode, SymbolRules
 from core.domain.webhook import AlertContent, WebhookStatus
 from core.errors import (
     AlertClosed,
@@ -28,6 +30,7 @@ from core.errors import (
     CommitUnclear,
     DuplicateAlert,
     ExchangeError,
+    GuardRefused,
     StoreError,
     StoreUnavailable,
     SymbolBusy,
@@ -314,11 +317,11 @@ class Intake:
             return await self._preview(alert, ordered)
         await self._require_new(alert, ordered.content)
         try:
-            async for obstacle in self._obstacles(alert.symbol):
+            async for obstacle in self._obstacles(alert.settings):
                 raise obstacle
             progress.ordered = ordered
             opened = await open_long_position(self._entries, ordered)
-        except (SymbolBusy, SymbolInUse, AlertInvalid):
+        except (SymbolBusy, SymbolInUse, AlertInvalid, GuardRefused):
             if ordered.cycle is None:  # in its way may be what it asked for itself, a moment ago
                 await self._require_new(alert, ordered.content)
             raise
@@ -341,8 +344,13 @@ class Intake:
         if first is not None:
             raise DuplicateAlert(alert.alert_id, first=str(first))
 
-    async def _obstacles(self, symbol: str) -> AsyncIterator[TradeboxError]:
-        """Yield what keeps a cycle from being opened on the symbol now."""
+    async def _obstacles(self, settings: CycleSettings) -> AsyncIterator[TradeboxError]:
+        """Yield what keeps this cycle from being opened now; `begin_cycle` judges guards again."""
+        symbol, guards, now_ms = settings.symbol, self._entries.guards, self._entries.clock.now_ms()
+        state = await self._store.account_state(guards, symbol=symbol, now_ms=now_ms)
+        refusals = guard_refusals(guards, settings, state, now_ms=now_ms)
+        if state.kill is not None:
+            yield GuardRefused(refusals)
         paused_by = await self._store.paused_by(symbol)
         if paused_by is not None:
             yield SymbolPaused(f"{symbol} is paused, by {paused_by}; resume it first")
@@ -354,9 +362,11 @@ class Intake:
         holder = await self._store.busy_webhook(symbol)
         if holder is not None:
             yield SymbolBusy(symbol, holder=str(holder))
+        if refusals and state.kill is None:
+            yield GuardRefused(refusals)
 
     async def _preview(self, alert: Alert, ordered: EntryOrdered) -> Answer:
-        obstacles = [str(obstacle) async for obstacle in self._obstacles(alert.symbol)]
+        obstacles = [str(obstacle) async for obstacle in self._obstacles(ordered.settings)]
         previewed = await preview_position(self._entries, ordered)
         return Answer(
             status=AlertStatus.TESTED,

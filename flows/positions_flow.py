@@ -22,6 +22,7 @@ from core.domain.cycle import (
     Kind,
     OperatorAction,
 )
+from core.domain.guards import NO_GUARDS, Guards
 from core.domain.settings import CycleSettings, Policy, SymbolRules
 from core.domain.step import take_step
 from core.domain.webhook import AlertContent
@@ -79,6 +80,7 @@ class Entries:
     policy: Policy
     margin_type: str | None  # None: left as it is
     lack_of_funds_warns: bool
+    guards: Guards = NO_GUARDS
     new_key: Callable[[int], str] = new_cycle_key
     _hedge_mode_read_at_ms: int | None = None
     _conditional_orders: tuple[int, int] | None = None  # count, when it was read
@@ -238,7 +240,11 @@ async def begin_cycle(entries: Entries, ordered: EntryOrdered, plan: EntryPlan) 
     )
     ordered.is_beginning = True
     ordered.cycle = await entries.store.begin_cycle(
-        ordered.webhook_id, cycle, warnings=ordered.warnings, content=ordered.content
+        ordered.webhook_id,
+        cycle,
+        warnings=ordered.warnings,
+        content=ordered.content,
+        guards=entries.guards,
     )
     entries.cycle_began(needed=CONDITIONAL_ORDERS_NEEDED)
     return ordered.cycle

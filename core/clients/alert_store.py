@@ -5,7 +5,9 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 
+from core.domain.alarms import RaisedAlarm
 from core.domain.cycle import Cycle, OperatorAction
+from core.domain.guards import NO_GUARDS, AccountState, Guards, Kill
 from core.domain.settings import SymbolRules
 from core.domain.webhook import AlertContent, AlertSecret, Webhook, WebhookStatus
 from core.ports import CycleStore
@@ -57,16 +59,47 @@ class AlertStore(CycleStore, Protocol):
         *,
         warnings: Sequence[str] = (),
         content: AlertContent | None = None,
+        guards: Guards = NO_GUARDS,
     ) -> Cycle:
         """Store the cycle with its orders and mark the alert accepted; return it with its id.
 
-        After this the entry may be sent.
+        After this the entry may be sent. Only one cycle begins at a time, whoever begins it, so
+        that the guards hold for all together.
 
         Raises:
+            GuardRefused: the kill switch is thrown, or a limit over all cycles says no.
             AlertClosed: the alert is no longer being processed.
             DuplicateAlert: an alert with the same id, or content, was accepted before.
             SymbolBusy: the symbol has an open cycle.
         """
+        ...
+
+    async def account_state(self, guards: Guards, *, symbol: str, now_ms: int) -> AccountState:
+        """Return what these guards look at for a new cycle on the symbol."""
+        ...
+
+    async def killed(self) -> Kill | None:
+        """Return who threw the kill switch, and when; None: nobody."""
+        ...
+
+    async def kill_trading(self, *, by: str) -> bool:
+        """Throw the kill switch: once this returns no cycle begins; False if it was thrown."""
+        ...
+
+    async def revive_trading(self) -> bool:
+        """Take the kill switch back; False if it was not thrown."""
+        ...
+
+    async def raised_alarms(self, limit: int) -> tuple[RaisedAlarm, ...]:
+        """Return the newest alarms that nobody has settled."""
+        ...
+
+    async def count_raised_alarms(self) -> int:
+        """Return how many alarms nobody has settled."""
+        ...
+
+    async def settle_alarms(self, alarm_id: int | None, *, by: str) -> int:
+        """Settle one alarm, or all (None); return how many."""
         ...
 
     async def abandon_webhook(self, webhook_id: int, *, http_status: int, outcome: str) -> bool:

@@ -5,41 +5,31 @@ failure hook is asked before that instant (raise StoreUnavailable: nothing happe
 (raise CommitUnclear: it did happen). Time is the clock that was handed in, which may be virtual.
 """
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from enum import StrEnum
 
 from core.clients.alert_store import CYCLE_ENDED, LEASE_MS, UNLISTED, merged_rules
 from core.clients.clean import MAX_SYMBOL, clean_id, clean_payload, clean_text
+from core.clients.memory_safety import FailureHook as FailureHook
+from core.clients.memory_safety import MemorySafety
+from core.clients.memory_safety import Moment as Moment
+from core.clients.memory_safety import never_fails as never_fails
 from core.domain.cycle import Cycle, Fact, OperatorAction, Role
+from core.domain.guards import NO_GUARDS, Guards, guard_refusals
 from core.domain.settings import SymbolRules
 from core.domain.step import Step
 from core.domain.webhook import AlertContent, AlertSecret, Webhook, WebhookStatus
 from core.errors import (
     AlertClosed,
     DuplicateAlert,
+    GuardRefused,
     LeaseLost,
     StoreConflict,
     SymbolBusy,
 )
 from core.money import ZERO
 from core.ports import Lease, OperatorRequest, StepFunction
-
-
-class Moment(StrEnum):
-    """When the failure hook is asked."""
-
-    BEFORE_COMMIT = "before_commit"
-    AFTER_COMMIT = "after_commit"
-
-
-FailureHook = Callable[[str, Moment], None]  # name of the method; raises what the caller shall see
-
-
-def never_fails(operation: str, moment: Moment) -> None:
-    """Let everything succeed."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,7 +53,7 @@ class _StoredRequest:
     result: str | None = None
 
 
-class MemoryCycleStore:
+class MemoryCycleStore(MemorySafety):
     """An `AlertStore` (and so a `CycleStore`) that forgets everything with the process.
 
     Attributes:
@@ -78,9 +68,7 @@ class MemoryCycleStore:
         fail: FailureHook = never_fails,
         latency_s: float = 0.0,
     ) -> None:
-        self.fail = fail
-        self.latency_s = latency_s
-        self._now_ms = now_ms
+        super().__init__(now_ms=now_ms, fail=fail, latency_s=latency_s)
         self._cycles: dict[int, _StoredCycle] = {}
         self._keys: set[str] = set()
         self._open: dict[str, int] = {}  # symbol → its open cycle
@@ -115,6 +103,7 @@ class MemoryCycleStore:
         if result.changes_nothing:
             return result
         self._require_unique(result.cycle, before=stored.cycle)
+        self._keep_alarms(stored.cycle.alarms, result.cycle)
         self._keep(stored, result.cycle)
         stored.facts.extend(result.facts)
         if not result.cycle.is_open:
@@ -254,12 +243,17 @@ class MemoryCycleStore:
         *,
         warnings: Sequence[str] = (),
         content: AlertContent | None = None,
+        guards: Guards = NO_GUARDS,
     ) -> Cycle:
         """Store the cycle and mark the alert accepted; see `AlertStore.begin_cycle`."""
         await self._begin("begin_cycle")
         webhook = self._webhook(webhook_id)
         if webhook.status is not WebhookStatus.PROCESSING:
             raise AlertClosed(webhook_id, status=webhook.status)
+        now_ms = cycle.accepted_at_ms
+        state = self._account_state(cycle.symbol, now_ms)
+        if refusals := guard_refusals(guards, cycle.settings, state, now_ms=now_ms):
+            raise GuardRefused(refusals)
         first = self._accepted(webhook.alert_id)
         if webhook.alert_id is not None and first is not None:
             raise DuplicateAlert(webhook.alert_id, first=str(first))
@@ -272,6 +266,7 @@ class MemoryCycleStore:
         stored = _StoredCycle(cycle=begun, begun_as=begun, webhook_id=webhook_id)
         self._cycles[begun.cycle_id] = stored
         self._keys.add(begun.key)
+        self._keep_alarms((), begun)
         self._keep(stored, begun)
         if content is not None:
             self._contents[content.digest] = webhook_id
@@ -485,15 +480,8 @@ class MemoryCycleStore:
 
     # --- Within a call ---
 
-    async def _begin(self, operation: str) -> None:
-        if self.latency_s:
-            await asyncio.sleep(self.latency_s)
-        self.fail(operation, Moment.BEFORE_COMMIT)
-
-    async def _commit(self, operation: str) -> None:
-        self.fail(operation, Moment.AFTER_COMMIT)
-        if self.latency_s:
-            await asyncio.sleep(self.latency_s)
+    def _all_cycles(self) -> Iterable[Cycle]:
+        return (stored.cycle for stored in self._cycles.values())
 
     async def _find(self, operation: str, fits: Callable[[_StoredCycle], bool]) -> Cycle | None:
         await self._begin(operation)

@@ -11,8 +11,8 @@ from sqlalchemy import RowMapping
 
 from core.clients.clean import clean_text, cleaned
 from core.domain import rules as strategy
+from core.domain.alarms import Alarm, RaisedAlarm
 from core.domain.cycle import (
-    Alarm,
     Cycle,
     Fact,
     Fill,
@@ -23,6 +23,7 @@ from core.domain.cycle import (
     Role,
     Side,
 )
+from core.domain.guards import Exposure, most_notional
 from core.domain.settings import Bracket, SymbolRules
 from core.domain.webhook import AlertSecret, Webhook
 from core.models import OrderType
@@ -108,7 +109,7 @@ def cycle_values(cycle: Cycle, *, changed_at_ms: int) -> Values:
         "commissions": ledger.commissions,
         "funding": cycle.funding,
         "net_pnl": ledger.realised + cycle.funding - ledger.commissions,
-        "state": to_json(replace(cycle, orders=(), fills=(), alarms=())),
+        "state": to_json(replace(cycle, orders=(), fills=())),
         "changed_at": moment(changed_at_ms),
         "ended_at": moment_or_none(cycle.ended_at_ms),
     }
@@ -130,16 +131,13 @@ def new_cycle_values(cycle: Cycle, *, webhook_id: int) -> Values:
     }
 
 
-def to_cycle(
-    row: Row, *, orders: Sequence[OrderState], fills: Sequence[Fill], alarms: Sequence[Alarm]
-) -> Cycle:
+def to_cycle(row: Row, *, orders: Sequence[OrderState], fills: Sequence[Fill]) -> Cycle:
     """Return the cycle of a row and of the rows that belong to it."""
     return replace(
         _CYCLE.decode(row["state"]),
         cycle_id=row["id"],  # the state of a cycle that began did not know it yet
         orders=tuple(orders),
         fills=tuple(fills),
-        alarms=tuple(alarms),
     )
 
 
@@ -216,18 +214,33 @@ def to_fill(row: Row) -> Fill:
 
 
 def alarm_values(alarm: Alarm) -> Values:
-    """Return what an alarm's row holds of it."""
+    """Return what an alarm's row holds of it when it is new."""
+    guide = alarm.guide
     return {
-        "key": alarm.key,
+        "kind": alarm.kind.value,
+        "severity": guide.severity,
         "text": clean_text(alarm.text),
+        "action": guide.action,
+        "count": 1,
         "raised_at": moment(alarm.at_ms),
-        "cleared_at": None,
+        "last_at": moment(alarm.at_ms),
     }
 
 
-def to_alarm(row: Row) -> Alarm:
-    """Return the alarm of a row."""
-    return Alarm(key=row["key"], text=row["text"], at_ms=to_ms(row["raised_at"]))
+def to_raised_alarm(row: Row) -> RaisedAlarm:
+    """Return the alarm of a row, as people see it."""
+    return RaisedAlarm(
+        alarm_id=row["id"],
+        symbol=row["symbol"],
+        cycle_id=row["cycle_id"],
+        kind=row["kind"],
+        severity=row["severity"],
+        text=row["text"],
+        action=row["action"],
+        count=row["count"],
+        raised_at_ms=to_ms(row["raised_at"]),
+        last_at_ms=to_ms(row["last_at"]),
+    )
 
 
 def position_values(cycle: Cycle) -> dict[PositionSide, Values]:
@@ -268,6 +281,18 @@ def price_values(cycle: Cycle, price: Decimal | None) -> Values:
 def _short_stop(cycle: Cycle) -> Decimal | None:
     resting = cycle.live(Role.HEDGE_STOP)
     return resting.price if resting is not None and resting.is_resting else None
+
+
+def to_exposure(row: Row) -> Exposure:
+    """Return what the row of an open cycle, joined with its LONG side, counts for."""
+    at_the_last_price = row["pnl_diff"]
+    return Exposure(
+        symbol=row["symbol"],
+        notional=most_notional(
+            deposit=row["deposit"], extramarg=row["extramarg"], leverage=row["leverage"]
+        ),
+        net_pnl=row["net_pnl"] if at_the_last_price is None else at_the_last_price,
+    )
 
 
 # --- The journal ---

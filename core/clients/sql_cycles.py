@@ -12,9 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from core import queries
 from core.clients import rows
 from core.clients.alert_store import CYCLE_ENDED
-from core.domain.cycle import Alarm, Cycle, Fill, OrderState
+from core.domain.alarms import GUIDES, Alarm
+from core.domain.cycle import Cycle, Fill, OrderState
 from core.domain.ledger import in_trade_order
 from core.domain.step import Step
+
+# Alarms that have no meaning any more once their cycle has ended.
+SETTLED_BY_THE_END = [kind.value for kind, guide in GUIDES.items() if not guide.outlives_cycle]
 
 
 class KnownCycles:
@@ -57,19 +61,15 @@ async def read_cycles(
 async def _read(connection: AsyncConnection, ids: Sequence[int]) -> list[Cycle]:
     orders: dict[int, list[OrderState]] = {cycle_id: [] for cycle_id in ids}
     fills: dict[int, list[Fill]] = {cycle_id: [] for cycle_id in ids}
-    alarms: dict[int, list[Alarm]] = {cycle_id: [] for cycle_id in ids}
     for row in (await connection.execute(queries.orders_of(ids))).mappings():
         orders[row["cycle_id"]].append(rows.to_order(row))
     for row in (await connection.execute(queries.fills_of(ids))).mappings():
         fills[row["cycle_id"]].append(rows.to_fill(row))
-    for row in (await connection.execute(queries.alarms_of(ids))).mappings():
-        alarms[row["cycle_id"]].append(rows.to_alarm(row))
     return [
         rows.to_cycle(
             row,
             orders=orders[row["id"]],
             fills=in_trade_order(fills[row["id"]]),
-            alarms=alarms[row["id"]],
         )
         for row in (await connection.execute(queries.states_of(ids))).mappings()
     ]
@@ -82,9 +82,7 @@ async def insert_cycle(connection: AsyncConnection, webhook_id: int, cycle: Cycl
     belongs = {"cycle_id": begun.cycle_id, "symbol": begun.symbol}
     await _save_orders(connection, belongs, (), begun.orders)
     await _save_fills(connection, belongs, (), begun.fills)
-    await execute_each(
-        connection, queries.insert_alarms(), [belongs | rows.alarm_values(a) for a in begun.alarms]
-    )
+    await _save_alarms(connection, belongs, (), begun.alarms)
     sides = rows.position_values(begun).items()
     updated_at = rows.moment(begun.accepted_at_ms)
     positions = [
@@ -109,7 +107,7 @@ async def save_step(
     belongs = {"cycle_id": cycle.cycle_id, "symbol": cycle.symbol}
     await _save_orders(connection, belongs, before.orders, cycle.orders)
     await _save_fills(connection, belongs, before.fills, cycle.fills)
-    await _save_alarms(connection, belongs, before.alarms, cycle.alarms, at_ms)
+    await _save_alarms(connection, belongs, before.alarms, cycle.alarms)
     await _save_positions(connection, before, cycle, at_ms)
     facts = [
         {"cycle_id": cycle.cycle_id, "number": number, **rows.fact_values(fact)}
@@ -120,6 +118,11 @@ async def save_step(
         at = rows.moment(at_ms)
         await connection.execute(
             queries.finish_operator_actions_of(cycle.cycle_id, CYCLE_ENDED, at=at)
+        )
+        await connection.execute(
+            queries.settle_alarms_of(
+                cycle.cycle_id, cycle.symbol, SETTLED_BY_THE_END, at=at, by=CYCLE_ENDED
+            )
         )
 
 
@@ -165,16 +168,30 @@ async def _save_alarms(
     belongs: rows.Values,
     before: Sequence[Alarm],
     after: Sequence[Alarm],
-    at_ms: int,
 ) -> None:
-    if before is after:
-        return
-    at = rows.moment(at_ms)
-    for alarm in before:
-        if alarm not in after:
-            await connection.execute(queries.clear_alarm(belongs["cycle_id"], alarm.key, at=at))
-    new = [belongs | rows.alarm_values(alarm) for alarm in after if alarm not in before]
-    await execute_each(connection, queries.insert_alarms(), new)
+    for alarm in after if before is not after else ():
+        if alarm not in before:
+            await raise_alarm(connection, belongs, alarm)
+
+
+async def raise_alarm(connection: AsyncConnection, belongs: rows.Values, alarm: Alarm) -> None:
+    """Count the alarm in the one of its kind that is raised already, or add it.
+
+    Args:
+        connection: in a transaction.
+        belongs: its `cycle_id` (None: of the symbol as such) and `symbol`.
+        alarm: the cause.
+    """
+    values = rows.alarm_values(alarm)
+    counted = queries.count_alarm(
+        belongs["cycle_id"],
+        belongs["symbol"],
+        values["kind"],
+        text=values["text"],
+        at=values["last_at"],
+    )
+    if not (await connection.execute(counted)).rowcount:
+        await connection.execute(queries.insert_alarm(belongs | values))
 
 
 async def _save_positions(

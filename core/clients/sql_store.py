@@ -5,28 +5,16 @@ A cycle that this process saw last under the same version is not read again. Onl
 written: orders, new fills, new alarms; facts are numbered.
 """
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import CursorResult, Executable
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    NotSupportedError,
-    ProgrammingError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from core import queries
 from core.clients import rows
 from core.clients.alert_store import LEASE_MS, UNLISTED, merged_rules
 from core.clients.clean import MAX_SYMBOL, clean_id, clean_payload, clean_text
-from core.clients.db_sync import READ_ONLY
 from core.clients.sql_cycles import (
     KnownCycles,
     execute_each,
@@ -36,14 +24,17 @@ from core.clients.sql_cycles import (
     save_step,
 )
 from core.clients.sql_leases import acquired, change_lease, database_ms, lost, require_lease
+from core.clients.sql_safety import SqlSafety, account_state, lock_switch
+from core.clients.sql_transactions import commit
 from core.domain.cycle import Cycle, Fact, OperatorAction, Phase, PositionSide
+from core.domain.guards import NO_GUARDS, Guards, Kill, guard_refusals
 from core.domain.settings import SymbolRules
 from core.domain.step import Step
 from core.domain.webhook import AlertContent, AlertSecret, Webhook, WebhookStatus
 from core.errors import (
     AlertClosed,
-    CommitUnclear,
     DuplicateAlert,
+    GuardRefused,
     StoreConflict,
     StoreError,
     StoreUnavailable,
@@ -53,32 +44,21 @@ from core.money import ZERO
 from core.ports import Lease, OperatorRequest, StepFunction
 
 MAX_KNOWN = 256  # cycles: more than a process has symbols
-# What a driver raises when the database is away, slow, or gone in the middle.
-_AWAY = (DBAPIError, PoolTimeout, OSError, TimeoutError)
-# What it raises when a statement of ours is wrong: a bug, not an outage.
-_BUGS = (ProgrammingError, DataError, NotSupportedError)
 
 
-class SqlCycleStore:
+class SqlCycleStore(SqlSafety):
     """An `AlertStore` (and so a `CycleStore`) on PostgreSQL or SQLite."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._is_sqlite = engine.dialect.name == "sqlite"
-        # SQLite lets a waiting writer sleep between tries; among ourselves we can queue.
-        self._writer = asyncio.Lock() if self._is_sqlite else None
+        super().__init__(engine)
         self._known = KnownCycles(limit=MAX_KNOWN)
-
-    async def close(self) -> None:
-        """Give the connections back."""
-        await self._engine.dispose()
 
     # --- CycleStore ---
 
     async def load_open(self, symbols: Sequence[str], *, ended_after_ms: int) -> tuple[Cycle, ...]:
         """Return the open cycles of these symbols, and those ended after the given time."""
         ended_after = rows.moment(ended_after_ms)
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             wanted = queries.open_cycles(symbols, ended_after=ended_after)
             return await read_cycles(connection, wanted, self._known)
 
@@ -93,17 +73,17 @@ class SqlCycleStore:
 
     async def journal(self, cycle_id: int) -> tuple[Fact, ...]:
         """Return the cycle's facts in the order in which they were applied."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             found = await connection.execute(queries.journal(cycle_id))
             return tuple(rows.to_fact(row) for row in found.mappings())
 
     async def acquire_lease(self, symbol: str, owner: str) -> Lease | None:
         """Take (or renew, as the same owner) the symbol's lease; None while another holds it."""
         try:
-            async with self._writing() as connection:
+            async with self.writing() as connection:
                 lease = await acquired(connection, symbol, owner)
                 if lease is not None:
-                    await _commit(connection)
+                    await commit(connection)
                 return lease
         except StoreConflict:
             return None  # the symbol's first lease was taken at the same moment by another
@@ -111,7 +91,7 @@ class SqlCycleStore:
     async def renew_leases(self, leases: Sequence[Lease]) -> tuple[Lease, ...]:
         """Renew in one transaction; return those still ours."""
         ours = []
-        async with self._writing() as connection:
+        async with self.writing() as connection:
             now_ms = await database_ms(connection)
             renewed = {
                 "expires_at": rows.moment(now_ms + LEASE_MS),
@@ -121,41 +101,41 @@ class SqlCycleStore:
             for lease in sorted(leases, key=lambda lease: lease.symbol):
                 if await change_lease(connection, lease, renewed):
                     ours.append(lease)
-            await _commit(connection)
+            await commit(connection)
         return tuple(lease for lease in leases if lease in ours)
 
     async def release_lease(self, lease: Lease) -> None:
         """Give the symbol back at once."""
-        async with self._writing() as connection:
+        async with self.writing() as connection:
             now = rows.moment(await database_ms(connection))
             given_back = {"owner": "", "expires_at": now, "last_check_ok": False}
             if await change_lease(connection, lease, given_back):
-                await _commit(connection)
+                await commit(connection)
 
     async def record_check(self, lease: Lease, *, is_good: bool) -> None:
         """Record whether the last reconciliation of the symbol succeeded."""
-        async with self._writing() as connection:
+        async with self.writing() as connection:
             now = rows.moment(await database_ms(connection))
             if not await change_lease(
                 connection, lease, {"last_check_at": now, "last_check_ok": is_good}
             ):
                 raise lost(lease)
-            await _commit(connection)
+            await commit(connection)
 
     async def operator_requests(self, symbols: Sequence[str]) -> tuple[OperatorRequest, ...]:
         """Return the waiting operator actions of open cycles, oldest first."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             found = await connection.execute(queries.waiting_operator_actions(symbols))
             return tuple(rows.to_operator_request(row) for row in found.mappings())
 
     async def finish_operator_request(self, action_id: int, result: str) -> None:
         """Record what became of an operator action."""
-        async with self._writing() as connection:
+        async with self.writing() as connection:
             now = rows.moment(await database_ms(connection))
             await connection.execute(
                 queries.finish_operator_action(action_id, clean_text(result), at=now)
             )
-            await _commit(connection)
+            await commit(connection)
 
     # --- Alerts ---
 
@@ -184,14 +164,14 @@ class SqlCycleStore:
             "outcome": clean_text(outcome),
             "warnings": [clean_text(warning) for warning in warnings],
         }
-        async with self._writing() as connection:
+        async with self.writing() as connection:
             webhook_id = await inserted_id(connection, queries.insert_webhook(values))
-            await _commit(connection)
+            await commit(connection)
             return webhook_id
 
     async def webhook(self, webhook_id: int) -> Webhook | None:
         """Return a stored alert."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             found = (await connection.execute(queries.webhook(webhook_id))).mappings().first()
             return None if found is None else rows.to_webhook(found)
 
@@ -205,13 +185,13 @@ class SqlCycleStore:
         warnings: Sequence[str] = (),
     ) -> WebhookStatus:
         """Record the answer; a final status stays. See `AlertStore.finish_webhook`."""
-        async with self._writing() as connection:
+        async with self.writing() as connection:
             stored, _ = await _locked_webhook(connection, webhook_id)
             kept = stored if stored.is_final else status
             answer = {"status": kept, "http_status": http_status, "outcome": clean_text(outcome)}
             values = answer | _told(warnings)
             await connection.execute(queries.update_webhook(webhook_id, values))
-            await _commit(connection)
+            await commit(connection)
             return kept
 
     async def begin_cycle(
@@ -221,14 +201,18 @@ class SqlCycleStore:
         *,
         warnings: Sequence[str] = (),
         content: AlertContent | None = None,
+        guards: Guards = NO_GUARDS,
     ) -> Cycle:
         """Store the cycle and mark the alert accepted; see `AlertStore.begin_cycle`."""
         alert_id = None
         try:
-            async with self._writing() as connection:
+            async with self.writing() as connection:
+                # First of all locks: whoever waits for it holds nothing that another waits for.
+                kill = await lock_switch(connection)
                 status, alert_id = await _locked_webhook(connection, webhook_id)
                 if status is not WebhookStatus.PROCESSING:
                     raise AlertClosed(webhook_id, status=status)
+                await _require_guards(connection, guards, cycle, kill)
                 accepted = {"status": WebhookStatus.ACCEPTED} | _told(warnings)
                 if content is not None:
                     before = rows.moment(content.since_ms)
@@ -237,7 +221,7 @@ class SqlCycleStore:
                     accepted["content"] = content.digest
                 await connection.execute(queries.update_webhook(webhook_id, accepted))
                 begun = await insert_cycle(connection, webhook_id, cycle)
-                await _commit(connection)
+                await commit(connection)
         except StoreConflict as error:
             refusal = await self._refusal(error, cycle.symbol, alert_id, content)
             raise refusal from error.__cause__
@@ -246,7 +230,7 @@ class SqlCycleStore:
 
     async def abandon_webhook(self, webhook_id: int, *, http_status: int, outcome: str) -> bool:
         """Give an alert up, unless its cycle has begun; see `AlertStore.abandon_webhook`."""
-        async with self._writing() as connection:
+        async with self.writing() as connection:
             status, _ = await _locked_webhook(connection, webhook_id)
             if status.is_final:
                 return False
@@ -256,7 +240,7 @@ class SqlCycleStore:
                 "outcome": clean_text(outcome),
             }
             await connection.execute(queries.update_webhook(webhook_id, values))
-            await _commit(connection)
+            await commit(connection)
             return True
 
     async def find_accepted_alert(self, alert_id: str) -> int | None:
@@ -274,7 +258,7 @@ class SqlCycleStore:
 
     async def is_watched(self, symbol: str) -> bool:
         """Return whether a monitor holds the symbol's lease and its last check succeeded."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             held = (await connection.execute(queries.lease(symbol))).mappings().first()
         if held is None or not held["last_check_ok"]:
             return False
@@ -282,14 +266,14 @@ class SqlCycleStore:
 
     async def open_symbols(self) -> tuple[str, ...]:
         """Return every symbol that has an open cycle."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             return tuple((await connection.execute(queries.open_symbols())).scalars())
 
     # --- Who may send alerts, and for which symbols ---
 
     async def paused_by(self, symbol: str) -> str | None:
         """Return who asked that no cycle be opened on the symbol; None: nobody."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             asked_by = (await connection.execute(queries.symbol_pause(symbol))).scalar()
         return None if asked_by is None else str(asked_by)
 
@@ -301,16 +285,16 @@ class SqlCycleStore:
             "asked_at": rows.moment(asked_at_ms),
         }
         try:
-            async with self._writing() as connection:
+            async with self.writing() as connection:
                 await connection.execute(queries.insert_symbol_pause(values))
-                await _commit(connection)
+                await commit(connection)
         except StoreConflict:
             return False
         return True
 
     async def resume_symbol(self, symbol: str) -> bool:
         """Let cycles be opened on the symbol again; False if so it was."""
-        return await self._changes_one(queries.delete_symbol_pause(symbol))
+        return await self.changes_one(queries.delete_symbol_pause(symbol))
 
     async def add_secret(
         self, name: str, digest: str, *, may_close_all: bool, created_by: str, created_at_ms: int
@@ -323,20 +307,20 @@ class SqlCycleStore:
             "created_by": clean_text(created_by, limit=128),
             "created_at": rows.moment(created_at_ms),
         }
-        async with self._writing() as connection:
+        async with self.writing() as connection:
             secret_id = await inserted_id(connection, queries.insert_secret(values))
-            await _commit(connection)
+            await commit(connection)
             return secret_id
 
     async def secrets(self) -> tuple[AlertSecret, ...]:
         """Return all secrets of alerts, revoked ones included."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             found = (await connection.execute(queries.secrets())).mappings()
             return tuple(rows.to_secret(row) for row in found)
 
     async def revoke_secret(self, secret_id: int, *, at_ms: int) -> bool:
         """Take a secret out of use; False if there is none, or it was."""
-        return await self._changes_one(queries.revoke_secret(secret_id, at=rows.moment(at_ms)))
+        return await self.changes_one(queries.revoke_secret(secret_id, at=rows.moment(at_ms)))
 
     # --- Cycles, by other names ---
 
@@ -362,13 +346,13 @@ class SqlCycleStore:
 
     async def begun_as(self, cycle_id: int) -> Cycle | None:
         """Return the cycle as it began."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             payload = (await connection.execute(queries.begun_as(cycle_id))).scalar()
         return None if payload is None else rows.to_begun(payload, cycle_id=cycle_id)
 
     async def open_cycles_margin(self) -> Decimal:
         """Return deposit plus extramarg, summed over all open cycles (quote)."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             margins = (await connection.execute(queries.open_margins())).all()
         return sum((row.deposit + row.extramarg for row in margins), ZERO)
 
@@ -378,7 +362,7 @@ class SqlCycleStore:
         self, cycle_id: int, action: OperatorAction, *, asked_by: str, asked_at_ms: int
     ) -> int | None:
         """Ask the monitor to act on a cycle; None if the cycle is not open."""
-        async with self._writing() as connection:
+        async with self.writing() as connection:
             # Locked: it must not end meanwhile.
             cycle = (await connection.execute(queries.lock_cycle(cycle_id))).mappings().first()
             if cycle is None or cycle["phase"] is Phase.ENDED:
@@ -391,12 +375,12 @@ class SqlCycleStore:
                 "asked_at": rows.moment(asked_at_ms),
             }
             action_id = await inserted_id(connection, queries.insert_operator_action(values))
-            await _commit(connection)
+            await commit(connection)
             return action_id
 
     async def operator_result(self, action_id: int) -> str | None:
         """Return what became of an operator's request; None while it waits."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             result = (await connection.execute(queries.operator_result(action_id))).scalar()
         return None if result is None else str(result)
 
@@ -412,7 +396,7 @@ class SqlCycleStore:
     ) -> None:
         """Store rules as read from the exchange; see `AlertStore.save_rules`."""
         try:
-            async with self._writing() as connection:
+            async with self.writing() as connection:
                 found = (await connection.execute(queries.lock_symbols())).mappings()
                 known = {row["symbol"]: rows.to_rules(row) for row in found}
                 await _save_rules(connection, rules, known, read_at_ms, with_fees=with_fees)
@@ -420,25 +404,25 @@ class SqlCycleStore:
                 if is_whole_list and gone:
                     at = rows.moment(read_at_ms)
                     await connection.execute(queries.mark_unlisted(gone, status=UNLISTED, at=at))
-                await _commit(connection)
+                await commit(connection)
         except StoreConflict as error:  # another monitor stored the same new symbols just now
             raise StoreUnavailable("the rules are being written by another process") from error
 
     async def rules(self, symbol: str) -> SymbolRules | None:
         """Return the stored rules of one symbol."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             found = (await connection.execute(queries.symbol(symbol))).mappings().first()
             return None if found is None else rows.to_rules(found)
 
     async def all_rules(self) -> tuple[SymbolRules, ...]:
         """Return all stored rules, by symbol."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             found = (await connection.execute(queries.symbols())).mappings()
             return tuple(rows.to_rules(row) for row in found)
 
     async def show_price(self, cycle: Cycle, price: Decimal) -> None:
         """Show people what the cycle is worth at `price`; see `AlertStore.show_price`."""
-        async with self._writing() as connection:
+        async with self.writing() as connection:
             now = rows.moment(await database_ms(connection))
             # Only what the price says: the caller's cycle may be older than the row.
             shown = {**rows.price_values(cycle, price), "updated_at": now}
@@ -446,12 +430,12 @@ class SqlCycleStore:
                 {"of_cycle": cycle.cycle_id, "of_side": side, **shown} for side in PositionSide
             ]
             await execute_each(connection, queries.update_position(), sides)
-            await _commit(connection)
+            await commit(connection)
 
     # --- One step ---
 
     async def _update(self, cycle_id: int, step: StepFunction, lease: Lease | None) -> Step:
-        async with self._writing() as connection:
+        async with self.writing() as connection:
             if lease is not None:
                 await require_lease(connection, lease)
             locked = (await connection.execute(queries.lock_cycle(cycle_id))).first()
@@ -463,7 +447,7 @@ class SqlCycleStore:
                 return result
             self._known.forget(cycle_id)  # not known again before the commit succeeded
             await save_step(connection, result, version=version + 1, journal_length=journal_length)
-            await _commit(connection)
+            await commit(connection)
         self._known.keep(version + 1, result.cycle)
         return result
 
@@ -475,40 +459,17 @@ class SqlCycleStore:
         (cycle,) = await read_cycles(connection, queries.cycle(cycle_id), self._known)
         return cycle
 
-    # --- Transactions ---
-
-    @contextlib.asynccontextmanager
-    async def _writing(self) -> AsyncIterator[AsyncConnection]:
-        """Open a transaction that is rolled back unless `_commit` is called in it."""
-        queue = self._writer or contextlib.nullcontext()
-        async with queue, _outages(), self._engine.connect() as connection:
-            yield connection
-
-    @contextlib.asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        """Open a transaction that sees one state of the database and takes no lock."""
-        options: dict[str, Any] = {READ_ONLY: True}
-        if not self._is_sqlite:
-            options["isolation_level"] = "REPEATABLE READ"
-        async with _outages(), self._engine.connect() as connection:
-            yield await connection.execution_options(**options)
+    # --- Parts ---
 
     async def _cycle(self, statement: queries.Rows) -> Cycle | None:
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             found = await read_cycles(connection, statement, self._known)
         return found[0] if found else None
 
     async def _number(self, statement: queries.Rows) -> int | None:
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             found = (await connection.execute(statement)).scalar()
         return None if found is None else int(found)
-
-    async def _changes_one(self, statement: Executable) -> bool:
-        async with self._writing() as connection:
-            changed = await connection.execute(statement)
-            assert isinstance(changed, CursorResult)
-            await _commit(connection)
-            return changed.rowcount == 1
 
     # --- What a unique index refused ---
 
@@ -533,30 +494,6 @@ def _is_about(error: StoreConflict, index: str, sqlite_column: str) -> bool:
     return index in str(error) or str(error).endswith(sqlite_column)
 
 
-@contextlib.asynccontextmanager
-async def _outages() -> AsyncIterator[None]:
-    """Turn a driver's errors into ours; what was begun is rolled back by then, or by the server."""
-    try:
-        yield
-    except _BUGS as error:
-        if error.connection_invalidated:
-            raise StoreUnavailable(str(error.orig)) from error
-        raise
-    except IntegrityError as error:
-        raise StoreConflict(str(error.orig)) from error
-    except _AWAY as error:
-        text = str(error) or type(error).__name__
-        raise StoreUnavailable(f"the database cannot be used now: {text}") from error
-
-
-async def _commit(connection: AsyncConnection) -> None:
-    try:
-        await connection.commit()
-    except _AWAY as error:
-        await connection.invalidate()  # it may still be inside the transaction
-        raise CommitUnclear(str(error) or type(error).__name__) from error
-
-
 # --- Webhooks and rules ---
 
 
@@ -567,6 +504,16 @@ async def _locked_webhook(
     if found is None:
         raise StoreConflict(f"there is no webhook {webhook_id}")
     return found["status"], found["alert_id"]
+
+
+async def _require_guards(
+    connection: AsyncConnection, guards: Guards, cycle: Cycle, kill: Kill | None
+) -> None:
+    now_ms = cycle.accepted_at_ms
+    state = await account_state(connection, guards, kill=kill, symbol=cycle.symbol, now_ms=now_ms)
+    refusals = guard_refusals(guards, cycle.settings, state, now_ms=now_ms)
+    if refusals:
+        raise GuardRefused(refusals)
 
 
 def _told(warnings: Sequence[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 
+from core.domain.alarms import Alarm, AlarmKind
 from core.domain.settings import CycleSettings, Policy, SymbolRules
 from core.grid import Grid
 from core.money import ZERO
@@ -255,15 +256,6 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alarm:
-    """Something that a person should look at. `key` names the cause; each key is raised once."""
-
-    key: str
-    text: str
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HedgeFallback:
     """Rule 4's second try: refused for margin, the hedge goes by MARKET, cut to what is there."""
 
@@ -377,11 +369,24 @@ class Cycle:
         )
         return replace(self, orders=orders)
 
-    def with_alarm(self, key: str, text: str, at_ms: int) -> "Cycle":
-        """Return the cycle with an alarm raised, unless its cause was raised before."""
-        if any(alarm.key == key for alarm in self.alarms):
+    def with_alarm(self, kind: AlarmKind, text: str, at_ms: int, *, about: object = "") -> "Cycle":
+        """Return the cycle with an alarm raised, unless its cause was raised before.
+
+        Args:
+            kind: what it is.
+            text: what happened, with its numbers.
+            at_ms: when.
+            about: tells causes of one kind apart.
+        """
+        alarm = Alarm(kind=kind, about=str(about), text=text, at_ms=at_ms)
+        if any(known.key == alarm.key for known in self.alarms):
             return self
-        return replace(self, alarms=(*self.alarms, Alarm(key=key, text=text, at_ms=at_ms)))
+        return replace(self, alarms=(*self.alarms, alarm))
+
+    def with_another_alarm(self, kind: AlarmKind, text: str, at_ms: int) -> "Cycle":
+        """Return the cycle with an alarm of what may happen again, counted if it did before."""
+        earlier = sum(known.kind is kind for known in self.alarms)
+        return self.with_alarm(kind, text, at_ms, about=earlier or "")
 
 
 # --- Facts: what can be learnt. Each carries `at_ms`, when we learnt it. ---

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 
+from core.domain.alarms import AlarmKind
 from core.domain.cycle import (
     Cycle,
     EndedBy,
@@ -60,7 +61,7 @@ def order_reported(cycle: Cycle, fact: OrderReported) -> Cycle:
             return cycle
         known = _foreign_order(cycle, fact)
         text = f"an order that is not ours is on {cycle.symbol}: {fact.side} {fact.position_side}"
-        cycle = cycle.with_alarm(f"foreign-{fact.client_order_id}", text, fact.at_ms)
+        cycle = cycle.with_alarm(AlarmKind.FOREIGN, text, fact.at_ms, about=fact.client_order_id)
     order = _progressed(_request_answered(_accepted(known, fact), fact), fact)
     if fact.status.is_terminal or fact.answers is Request.CANCEL:
         order = _ended(order, fact, known.request)
@@ -206,7 +207,9 @@ def watch_hedge(cycle: Cycle, number: int, text: str, at_ms: int) -> Cycle:
     if cycle.phase is not Phase.TRADING:
         return cycle  # no hedge is wanted any more
     cycle = replace(cycle, hedge_watched=number)
-    cycle = cycle.with_alarm(f"hedge-watched-{number}", f"hedge {number}: {text}", at_ms)
+    cycle = cycle.with_alarm(
+        AlarmKind.HEDGE_WATCHED, f"hedge {number}: {text}", at_ms, about=number
+    )
     trigger, last = cycle.hedge_triggers[number - 1], cycle.last_price
     return replace(cycle, hedge_passed=number) if last is not None and last <= trigger else cycle
 
@@ -334,7 +337,7 @@ def _order_ended(cycle: Cycle, order: OrderState, fact: OrderReported) -> Cycle:
         return cycle
     if order.ended_by is EndedBy.PERSON:
         text = f"{name} was cancelled by someone else"
-        cycle = cycle.with_alarm(f"cancelled-{order.client_order_id}", text, at_ms)
+        cycle = cycle.with_alarm(AlarmKind.CANCELLED, text, at_ms, about=order.client_order_id)
         if order.role is Role.LEVEL:
             return withdraw_levels(cycle, (order.number,))
         is_hedge_gone = order.role in HEDGE_ROLES and not order.executed
@@ -347,9 +350,11 @@ def _order_ended(cycle: Cycle, order: OrderState, fact: OrderReported) -> Cycle:
         return cycle
     text = f"{name} was ended by the exchange {MAX_ATTEMPTS_IN_A_ROW} times in a row"
     if order.role is Role.LEVEL:
-        cycle = cycle.with_alarm(f"withdrawn-{order.number}", f"withdrawn: {text}", at_ms)
+        cycle = cycle.with_alarm(
+            AlarmKind.WITHDRAWN, f"withdrawn: {text}", at_ms, about=order.number
+        )
         return withdraw_levels(cycle, (order.number,))
-    return cycle.with_alarm(f"ended-{order.role}-{order.number}", text, at_ms)
+    return cycle.with_alarm(AlarmKind.ENDED, text, at_ms, about=f"{order.role}-{order.number}")
 
 
 def _hedge_ended(cycle: Cycle, order: OrderState, fact: OrderReported) -> Cycle:
@@ -411,8 +416,8 @@ def _perhaps_forgotten(cycle: Cycle, order: OrderState, fact: OrderMissing) -> C
     is_old = fact.at_ms >= order.created_at_ms + _FORGOTTEN_AFTER_MS
     if not is_old and not cycle.forgets_missing:
         text = f"{name} cannot be found on the exchange; it is asked for again"
-        cycle = cycle.with_alarm(f"missing-{order.client_order_id}", text, fact.at_ms)
+        cycle = cycle.with_alarm(AlarmKind.MISSING, text, fact.at_ms, about=order.client_order_id)
         return cycle.with_order(order)
     text = f"{name} is shown by no read of the exchange and taken as over"
-    cycle = cycle.with_alarm(f"forgotten-{order.client_order_id}", text, fact.at_ms)
+    cycle = cycle.with_alarm(AlarmKind.FORGOTTEN, text, fact.at_ms, about=order.client_order_id)
     return cycle.with_order(order_over(order, EndedBy.ABSENT, fact.at_ms))

@@ -5,6 +5,7 @@ Entry, levels and hedges may be given up; whatever protects or closes is tried a
 
 from dataclasses import replace
 
+from core.domain.alarms import AlarmKind
 from core.domain.cycle import (
     CloseReason,
     Cycle,
@@ -61,8 +62,12 @@ def order_refused(cycle: Cycle, fact: OrderRefused) -> Cycle:
 
 def account_refused(cycle: Cycle, text: str, at_ms: int) -> Cycle:
     """Return the cycle that places nothing new until a read succeeds."""
+    is_told = cycle.account_refused_at_ms
     cycle = replace(cycle, account_refused_at_ms=at_ms)
-    return cycle.with_alarm("account-refused", f"the account is refused: {text}", at_ms)
+    if is_told:
+        return cycle
+    text = f"the account is refused: {text}"
+    return cycle.with_another_alarm(AlarmKind.ACCOUNT_REFUSED, text, at_ms)
 
 
 def _level_refused(cycle: Cycle, order: OrderState, fact: OrderRefused, *, is_again: bool) -> Cycle:
@@ -70,7 +75,7 @@ def _level_refused(cycle: Cycle, order: OrderState, fact: OrderRefused, *, is_ag
     match refusal(fact.code):
         case Refusal.MARGIN | Refusal.STOP_LIMIT:
             alarm = f"{name} was refused: {text}; tried again every 30 s"
-            cycle = cycle.with_alarm(f"margin-{order.number}", alarm, fact.at_ms)
+            cycle = cycle.with_alarm(AlarmKind.MARGIN, alarm, fact.at_ms, about=order.number)
             return _later(cycle, order, fact.at_ms + _MARGIN_AGAIN_MS)
         case Refusal.ACCOUNT:
             return _later(cycle, order, fact.at_ms + _MARGIN_AGAIN_MS)
@@ -79,7 +84,9 @@ def _level_refused(cycle: Cycle, order: OrderState, fact: OrderRefused, *, is_ag
             return _later(cycle, order, fact.at_ms + quick_ms(order.refusals))
     if not is_again:
         return _after_rules(cycle, order, fact)
-    cycle = cycle.with_alarm(f"withdrawn-{order.number}", f"withdrawn: {name}, {text}", fact.at_ms)
+    cycle = cycle.with_alarm(
+        AlarmKind.WITHDRAWN, f"withdrawn: {name}, {text}", fact.at_ms, about=order.number
+    )
     return withdraw_levels(_over(cycle, order, fact), (order.number,))
 
 
@@ -121,7 +128,9 @@ def _hedge_refused_for_good(
     text = f"{fact.code} {fact.text}"
     if is_again:
         return fail_hedge(_over(cycle, order, fact), text, fact.at_ms)
-    cycle = cycle.with_alarm(f"hedge-refused-{order.number}", f"hedge: {text}", fact.at_ms)
+    cycle = cycle.with_alarm(
+        AlarmKind.HEDGE_REFUSED, f"hedge: {text}", fact.at_ms, about=order.number
+    )
     return _after_rules(cycle, order, fact)
 
 
@@ -179,4 +188,4 @@ def _over(cycle: Cycle, order: OrderState, fact: OrderRefused) -> Cycle:
 
 def _with_alarm(cycle: Cycle, order: OrderState, fact: OrderRefused) -> Cycle:
     text = f"{order.role} was refused: {fact.code} {fact.text}; it is tried again without end"
-    return cycle.with_alarm(f"refused-{order.client_order_id}", text, fact.at_ms)
+    return cycle.with_alarm(AlarmKind.REFUSED, text, fact.at_ms, about=order.client_order_id)

@@ -7,6 +7,7 @@ agree, and then booked as an adjustment; the end needs two reads after every ord
 from dataclasses import replace
 from decimal import Decimal
 
+from core.domain.alarms import AlarmKind
 from core.domain.cycle import (
     Cycle,
     Fill,
@@ -98,7 +99,9 @@ def _outside_change(cycle: Cycle, fact: PositionChecked) -> Cycle:
             f"{side} is {shown(report.quantity)} on the exchange and "
             f"{shown(leg.quantity)} by the fills; the exchange's word is taken"
         )
-        cycle = cycle.with_alarm(f"outside-{side}-{len(cycle.fills)}", text, fact.at_ms)
+        cycle = cycle.with_alarm(
+            AlarmKind.OUTSIDE, text, fact.at_ms, about=f"{side}-{len(cycle.fills)}"
+        )
     return with_fills(replace(cycle, fills=(*cycle.fills, *adjustments)), ())
 
 
@@ -143,5 +146,7 @@ def _perhaps_ended(cycle: Cycle, fact: PositionChecked) -> Cycle:
         return cycle
     if cycle.long.quantity or cycle.short.quantity:
         left = f"LONG {shown(cycle.long.quantity)}, SHORT {shown(cycle.short.quantity)}"
-        cycle = cycle.with_alarm("left-over", f"less than one step is left: {left}", fact.at_ms)
+        cycle = cycle.with_alarm(
+            AlarmKind.LEFT_OVER, f"less than one step is left: {left}", fact.at_ms
+        )
     return replace(cycle, phase=Phase.ENDED, ended_at_ms=fact.at_ms)

@@ -25,6 +25,7 @@ from decimal import Decimal
 from typing import assert_never
 
 from core.domain import hedging, rules, thresholds
+from core.domain.alarms import AlarmKind
 from core.domain.cycle import (
     AccountRefused,
     AssetPriced,
@@ -194,10 +195,12 @@ def _grid_laid(cycle: Cycle, quantity: Decimal, at_ms: int) -> Cycle:
     )
     reasons = _unfit_levels(grid, settings.deposit * settings.leverage)
     for number, text in reasons.items():
-        cycle = cycle.with_alarm(f"withdrawn-{number}", f"withdrawn: {text}", at_ms)
+        cycle = cycle.with_alarm(AlarmKind.WITHDRAWN, f"withdrawn: {text}", at_ms, about=number)
     for violation in grid.violations:
         if violation.code is ViolationCode.TOO_LARGE:
-            cycle = cycle.with_alarm("no-grid", f"no level is laid: {violation.text}", at_ms)
+            cycle = cycle.with_alarm(
+                AlarmKind.NO_GRID, f"no level is laid: {violation.text}", at_ms
+            )
     return replace(
         cycle,
         grid=_with_hedge_below(grid, cycle, tuple(reasons)),
@@ -275,11 +278,11 @@ def _short_changed(before: Cycle, cycle: Cycle, at_ms: int) -> Cycle:
 
 
 def _short_from_outside(cycle: Cycle, at_ms: int) -> Cycle:
-    key = f"outside-short-{len(cycle.fills)}"
-    cycle = cycle.with_alarm(key, "a SHORT was opened outside", at_ms)
+    text = "a SHORT was opened outside"
+    cycle = cycle.with_alarm(AlarmKind.OUTSIDE_SHORT, text, at_ms, about=len(cycle.fills))
     if cycle.settings.sl_short is not None:
         return cycle
-    return cycle.with_alarm("short-without-stop", "SHORT has no stop-loss price", at_ms)
+    return cycle.with_alarm(AlarmKind.SHORT_WITHOUT_STOP, "SHORT has no stop-loss price", at_ms)
 
 
 def _short_closed(cycle: Cycle, at_ms: int) -> Cycle:
@@ -294,7 +297,7 @@ def _short_closed(cycle: Cycle, at_ms: int) -> Cycle:
         return cycle
     if role is Role.FOREIGN:
         text = "SHORT was closed outside; no further hedge until the operator says so"
-        cycle = cycle.with_alarm(f"short-closed-{closed_by}", text, at_ms)
+        cycle = cycle.with_alarm(AlarmKind.SHORT_CLOSED, text, at_ms, about=closed_by)
     return replace(cycle, hedges_stopped=True)
 
 
@@ -365,7 +368,7 @@ def _after_the_end(cycle: Cycle, fact: Fact) -> Cycle:
     if not grew and all(order.is_over for order in later.orders):
         return later
     text = f"an order of the ended cycle came to life; {shown(held)} {cycle.symbol} are closed"
-    later = later.with_alarm(f"late-{len(later.fills)}", text, fact.at_ms)
+    later = later.with_alarm(AlarmKind.LATE, text, fact.at_ms, about=len(later.fills))
     return replace(later, phase=Phase.CLOSING, ended_at_ms=None, flat_read_at_ms=None)
 
 
@@ -392,7 +395,9 @@ def _fills_read(cycle: Cycle, fact: FillsRead) -> Cycle:
         if cycle.order(fill.client_order_id) is None:
             cycle = cycle.with_order(foreign_order_of(cycle, fill))
             text = f"an execution that is not ours: {fill.side} {fill.position_side}"
-            cycle = cycle.with_alarm(f"foreign-{fill.client_order_id}", text, fact.at_ms)
+            cycle = cycle.with_alarm(
+                AlarmKind.FOREIGN, text, fact.at_ms, about=fill.client_order_id
+            )
     return with_fills(cycle, counted)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from core.domain.alarms import AlarmKind
 from core.domain.cycle import CloseReason, Cycle, Phase
 
 
@@ -17,8 +18,11 @@ def fail_hedge(cycle: Cycle, text: str, at_ms: int) -> Cycle:
     """Return the cycle without the hedge asked for: alarm once; `strategy` closes if told to."""
     if cycle.phase is not Phase.TRADING:
         return cycle  # none is wanted any more
+    is_told = cycle.hedge_failed
     cycle = replace(cycle, hedge_failed=True, hedge_fallback=None)
-    return cycle.with_alarm("hedge-failed", f"no hedge: {text}", at_ms)
+    if is_told:
+        return cycle
+    return cycle.with_another_alarm(AlarmKind.HEDGE_FAILED, f"no hedge: {text}", at_ms)
 
 
 def withdraw_levels(cycle: Cycle, numbers: Iterable[int]) -> Cycle:

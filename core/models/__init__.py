@@ -11,6 +11,7 @@ from core.models.monitor_lease import MonitorLease
 from core.models.operator_action import OperatorAction
 from core.models.order import Order, OrderType
 from core.models.symbol_pause import SymbolPause
+from core.models.trading_switch import TradingSwitch
 from core.models.webhook import WebHook
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "Order",
     "OrderType",
     "SymbolPause",
+    "TradingSwitch",
     "WebHook",
 ]

@@ -26,6 +26,7 @@ class Cycle(SQLModel, table=True):
             postgresql_where=_OPEN,
         ),
         Index("ix_cycle_symbol_ended_at", "symbol", "ended_at"),
+        Index("ix_cycle_ended_at", "ended_at"),
     )
 
     id: int | None = Field(default=None, sa_column=types.identity())
@@ -43,7 +44,7 @@ class Cycle(SQLModel, table=True):
     commissions: Decimal = Field(sa_column=types.money())  # quote, paid is positive
     funding: Decimal = Field(sa_column=types.money())  # quote, received is positive
     net_pnl: Decimal = Field(sa_column=types.money())  # realised + funding − commissions
-    state: str = Field(sa_column=types.text())  # JSON: the cycle without orders, fills, alarms
+    state: str = Field(sa_column=types.text())  # JSON: the cycle without orders and fills
     version: int = 0  # grows with every change
     journal_length: int = 0  # number of the last fact
     opened_at: datetime = Field(sa_column=types.moment())

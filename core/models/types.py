@@ -123,11 +123,17 @@ def identity() -> "Column[Any]":
     return Column(BigId, primary_key=True, autoincrement=True)
 
 
-def reference(target: str, *, unique: bool = False, is_indexed: bool = True) -> "Column[Any]":
+def reference(
+    target: str, *, unique: bool = False, is_indexed: bool = True, nullable: bool = False
+) -> "Column[Any]":
     """Return a column that names a row of another table."""
     is_indexed = is_indexed and not unique
     return Column(
-        BigId, ForeignKey(target), nullable=False, unique=unique or None, index=is_indexed or None
+        BigId,
+        ForeignKey(target),
+        nullable=nullable,
+        unique=unique or None,
+        index=is_indexed or None,
     )
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import update
 from sqlmodel import col
 
 from core.clients.db_async import make_engine
+from core.domain.alarms import AlarmKind
 from core.domain.cycle import PositionSide
 from core.domain.step import take_step
 from core.models import BinancePosition, Order
@@ -85,7 +86,7 @@ async def _raise_alarm(api: Api) -> None:
         cycle.cycle_id,
         lambda c: replace(
             take_step(c, (), now_ms=now, may_request=False),
-            cycle=c.with_alarm("test", "something to <i>look</i> at", now),
+            cycle=c.with_alarm(AlarmKind.FOREIGN, "something to <i>look</i> at", now),
         ),
         lease=None,
     )

@@ -1,13 +1,21 @@
 """Databases with our tables in them."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from tests.integration.store_worlds import migrate
+from core import queries
+from core.clients import db_async
+from core.clients.alert_store import LEASE_MS
+from core.clients.memory_store import MemoryCycleStore
+from core.clients.sql_store import SqlCycleStore
+from tests.integration.store_worlds import START_MS, StoreWorld, migrate
 from tests.postgres import PostgresServer
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +59,33 @@ def migrated_url(request: pytest.FixtureRequest) -> str:
         "migrated_sqlite_url" if is_sqlite else "migrated_postgres_url"
     )
     return url
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[StoreWorld]:
+    """Return an empty store, and the same as another process sees it."""
+    if request.param == "memory":
+        now_ms = START_MS
+
+        async def wait(symbol: str) -> None:
+            nonlocal now_ms
+            now_ms += LEASE_MS
+
+        memory = MemoryCycleStore(now_ms=lambda: now_ms)
+        yield StoreWorld(store=memory, other=memory, run_out=wait)
+        return
+    url = request.getfixturevalue(
+        "migrated_sqlite_url" if request.param == "sqlite" else "migrated_postgres_url"
+    )
+    engines = db_async.make_engine(url), db_async.make_engine(url)
+
+    async def expire(symbol: str) -> None:
+        held = queries.LEASE.c.symbol == symbol
+        async with engines[0].begin() as connection:
+            await connection.execute(queries.LEASE.update().where(held).values(expires_at=LONG_AGO))
+
+    yield StoreWorld(
+        store=SqlCycleStore(engines[0]), other=SqlCycleStore(engines[1]), run_out=expire
+    )
+    for engine in engines:
+        await engine.dispose()

@@ -516,6 +516,8 @@ async def test_ready_says_what_is_ready_and_who_is_watched(api: Api) -> None:
         "database": "ok",
         "exchange": "ok",
         "watched": {SYMBOL: True},
+        "killed": None,
+        "alarms": [],
         "warnings": [],
     }
 

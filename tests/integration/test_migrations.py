@@ -18,6 +18,7 @@ from tests.integration.store_worlds import ROOT, alembic_config, migrate
 TABLES = {str(table) for table in SQLModel.metadata.tables}
 UNIQUE_WHERE = {  # partial unique indexes, which say what must never happen
     ("alarm", "ux_alarm_raised"),
+    ("alarm", "ux_alarm_raised_alone"),
     ("cycle", "ux_cycle_open_symbol"),
     ("fill", "ux_fill_symbol_trade"),
     ("order", "ux_order_client_id"),

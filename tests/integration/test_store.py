@@ -1,17 +1,12 @@
 """What every store promises: the one in memory, SQLite's and PostgreSQL's."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
-from core import queries
-from core.clients import db_async
-from core.clients.alert_store import CYCLE_ENDED, LEASE_MS, UNLISTED
-from core.clients.memory_store import MemoryCycleStore
-from core.clients.sql_store import SqlCycleStore
+from core.clients.alert_store import CYCLE_ENDED, UNLISTED
+from core.domain.alarms import AlarmKind
 from core.domain.cycle import OperatorAction, PriceSeen, Request
 from core.domain.settings import Bracket
 from core.domain.step import Step
@@ -47,37 +42,6 @@ BRACKETED = replace(
         ),
     ),
 )
-LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[StoreWorld]:
-    """Return an empty store, and the same as another process sees it."""
-    if request.param == "memory":
-        now_ms = START_MS
-
-        async def wait(symbol: str) -> None:
-            nonlocal now_ms
-            now_ms += LEASE_MS
-
-        memory = MemoryCycleStore(now_ms=lambda: now_ms)
-        yield StoreWorld(store=memory, other=memory, run_out=wait)
-        return
-    url = request.getfixturevalue(
-        "migrated_sqlite_url" if request.param == "sqlite" else "migrated_postgres_url"
-    )
-    engines = db_async.make_engine(url), db_async.make_engine(url)
-
-    async def expire(symbol: str) -> None:
-        held = queries.LEASE.c.symbol == symbol
-        async with engines[0].begin() as connection:
-            await connection.execute(queries.LEASE.update().where(held).values(expires_at=LONG_AGO))
-
-    yield StoreWorld(
-        store=SqlCycleStore(engines[0]), other=SqlCycleStore(engines[1]), run_out=expire
-    )
-    for engine in engines:
-        await engine.dispose()
 
 
 class TestAnAlertBecomesACycle:
@@ -257,7 +221,7 @@ class TestAStep:
 
         def step(before: object) -> Step:
             after = replace(cycle, orders=(entry, another), fills=(a_fill(),))
-            after = after.with_alarm("why", "because", START_MS)
+            after = after.with_alarm(AlarmKind.MARGIN, "because", START_MS, about=1)
             return Step(before=cycle, cycle=after, facts=())
 
         await world.store.update(cycle.cycle_id, step, lease=None)
@@ -265,7 +229,9 @@ class TestAStep:
         assert stored is not None
         assert stored.orders == (entry, another)
         assert stored.fills == (a_fill(),)
-        assert [(a.key, a.text, a.at_ms) for a in stored.alarms] == [("why", "because", START_MS)]
+        assert [(a.key, a.text, a.at_ms) for a in stored.alarms] == [
+            ("margin-1", "because", START_MS)
+        ]
         assert await world.other.cycle_by_client_order_id("tb-k1-lv1-1") == stored
         assert await world.other.cycle_by_client_order_id("tb-k1-lv1-2") is None
 

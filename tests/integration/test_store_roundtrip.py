@@ -44,7 +44,7 @@ def named(cycle: Cycle, begun: Cycle) -> Cycle:
     )
     fills = tuple(replace(fill, trade_id=next(NUMBERS)) for fill in cycle.fills)
     alarms = tuple(
-        replace(alarm, key=f"{number} {alarm.key}") for number, alarm in enumerate(cycle.alarms)
+        replace(alarm, about=f"{number} {alarm.about}") for number, alarm in enumerate(cycle.alarms)
     )
     return replace(
         cycle,

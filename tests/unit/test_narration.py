@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from core.domain.alarms import GUIDES, AlarmKind
 from core.domain.cycle import OperatorAction, OrderRefused, Phase, ReportedStatus, Request
 from core.domain.step import Step
 from core.narration import Line, narrate, net_pnl
@@ -151,7 +152,8 @@ def test_a_request_without_an_answer_is_told_once() -> None:
 def test_alarms_are_marked() -> None:
     told = last(Story().entered().end("level 1", ReportedStatus.CANCELED))
     assert [line.text for line in told if line.is_alarm] == [
-        "ALARM level 1 was cancelled by someone else"
+        "ALARM cancelled: level 1 was cancelled by someone else. "
+        + GUIDES[AlarmKind.CANCELLED].action
     ]
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import operate
+from core.domain.alarms import RaisedAlarm, Severity
 from core.domain.cycle import (
-    Alarm,
     Cycle,
     Kind,
     Ledger,
@@ -55,15 +55,33 @@ def test_an_open_cycle_is_described_with_all_that_rests() -> None:
         orders=(OVER, LEVEL, STOP),
         ledger=Ledger(long=Leg(quantity=D("0.014"), entry=D("59587.5")), commissions=D("0.25")),
         is_paused=True,
-        alarms=(Alarm(key="x", text="look here", at_ms=0),),
     )
     assert operate.described(cycle) == [
         "cycle k1: trading, paused",
         "LONG 0.014 at 59587.5, SHORT 0, so far -0.25 USDT",
         "order level 2: BUY 0.012 at 59103, 0.004 filled [open]",
         "order hedge_stop 1: BUY all at 59103 [open]",
-        "ALARM look here",
     ]
+
+
+def test_an_alarm_is_described_with_what_to_do() -> None:
+    alarm = RaisedAlarm(
+        alarm_id=7,
+        symbol="BTCUSDT",
+        cycle_id=1,
+        kind="margin",
+        severity=Severity.WARNING,
+        text="level 1 was refused",
+        action="Add funds.",
+        count=3,
+        raised_at_ms=0,
+        last_at_ms=60_000,
+    )
+    assert operate.described_alarm(alarm) == (
+        "ALARM 7 BTCUSDT margin, warning, 1970-01-01 00:01 UTC (3 times): level 1 was refused. "
+        "Add funds."
+    )
+    assert "times" not in operate.described_alarm(replace(alarm, count=1))
 
 
 def test_every_request_of_a_person_has_a_command() -> None:

@@ -1,0 +1,206 @@
+"""What a person should look at: the kinds of alarms, what each means, and what to do about it.
+
+A cycle remembers every cause that it was told of, by `Alarm.key`, so that the same news raises
+nothing twice. People see one alarm for each kind and cycle; further causes of a kind are counted in
+it until somebody has settled it.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Severity(StrEnum):
+    """How soon a person should look."""
+
+    WARNING = "warning"  # the rules go on; look when you can
+    CRITICAL = "critical"  # something is not as it should be, or money is at risk: look now
+
+
+class AlarmKind(StrEnum):
+    """Every alarm that a cycle may raise."""
+
+    WITHDRAWN = "withdrawn"
+    NO_GRID = "no-grid"
+    MARGIN = "margin"
+    HEDGE_REFUSED = "hedge-refused"
+    HEDGE_WATCHED = "hedge-watched"
+    HEDGE_FAILED = "hedge-failed"
+    REFUSED = "refused"
+    ENDED = "ended"
+    ACCOUNT_REFUSED = "account-refused"
+    FOREIGN = "foreign"
+    CANCELLED = "cancelled"
+    OUTSIDE = "outside"
+    OUTSIDE_SHORT = "outside-short"
+    SHORT_CLOSED = "short-closed"
+    SHORT_WITHOUT_STOP = "short-without-stop"
+    MISSING = "missing"
+    FORGOTTEN = "forgotten"
+    LATE = "late"
+    LEFT_OVER = "left-over"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guide:
+    """What an alarm of a kind means for whoever reads it."""
+
+    severity: Severity
+    cause: str
+    action: str
+    outlives_cycle: bool = False  # False: the end of the cycle settles it
+
+
+GUIDES: Final[dict[AlarmKind, Guide]] = {
+    AlarmKind.WITHDRAWN: Guide(
+        severity=Severity.WARNING,
+        cause="A level does not fit after the fill, or was refused or ended for good.",
+        action="Nothing has to be done: the ladder goes on without it. If it happens often, change "
+        "amount, mg_long or deposit in the alert.",
+    ),
+    AlarmKind.NO_GRID: Guide(
+        severity=Severity.CRITICAL,
+        cause="The ladder's numbers are too large to be calculated with.",
+        action="The entry runs without levels: check the alert's numbers, and close the cycle if "
+        "it is not meant so.",
+    ),
+    AlarmKind.MARGIN: Guide(
+        severity=Severity.WARNING,
+        cause="The exchange refused a level for want of margin, or for a limit on orders.",
+        action="Free margin or add funds; the level is tried again every 30 s and after each fill. "
+        "operate.py cancel gives it up.",
+    ),
+    AlarmKind.HEDGE_REFUSED: Guide(
+        severity=Severity.WARNING,
+        cause="The exchange refused the hedge's order as it was.",
+        action="Nothing yet: the symbol's rules are read and it is tried once more. hedge-failed "
+        "follows if that fails too.",
+    ),
+    AlarmKind.HEDGE_WATCHED: Guide(
+        severity=Severity.CRITICAL,
+        cause="The hedge's stop order may not rest on the exchange.",
+        action="Keep the monitor running: it sends the hedge by MARKET at its trigger, and without "
+        "it nobody does. Freeing margin or conditional orders helps the next hedge.",
+    ),
+    AlarmKind.HEDGE_FAILED: Guide(
+        severity=Severity.CRITICAL,
+        cause="A hedge was asked for and none can be had (any more).",
+        action="The LONG is unhedged: watch it, or operate.py close. After adding funds, "
+        "operate.py allow-hedges lets the hedge be tried again.",
+    ),
+    AlarmKind.REFUSED: Guide(
+        severity=Severity.CRITICAL,
+        cause="The exchange refuses a protecting or a closing order.",
+        action="It is tried again without end. Look at the code it gives: lack of margin needs "
+        "funds, a symbol out of trading needs a close by hand in the exchange's app.",
+    ),
+    AlarmKind.ENDED: Guide(
+        severity=Severity.CRITICAL,
+        cause="The exchange ended a protecting or a closing order three times in a row.",
+        action="It is placed again and again. Look at the symbol in the exchange's app, and close "
+        "the position there if the market takes no orders.",
+    ),
+    AlarmKind.ACCOUNT_REFUSED: Guide(
+        severity=Severity.CRITICAL,
+        cause="The exchange refuses the account itself: key, signature, permission or mode.",
+        action="Check the API key, its permissions and address list, and Hedge Mode. No level and "
+        "no hedge is placed until a read succeeds; protecting orders go on being tried.",
+    ),
+    AlarmKind.FOREIGN: Guide(
+        severity=Severity.WARNING,
+        cause="An order or an execution on the symbol is not from Tradebox.",
+        action="If it was you: nothing; it is counted. If not: change the API keys, and look who "
+        "else trades this account.",
+        outlives_cycle=True,
+    ),
+    AlarmKind.CANCELLED: Guide(
+        severity=Severity.WARNING,
+        cause="Somebody cancelled an order of the cycle.",
+        action="Exits are placed again by themselves, a level or a hedge is not. If it was not "
+        "you, look who else trades this account.",
+    ),
+    AlarmKind.OUTSIDE: Guide(
+        severity=Severity.CRITICAL,
+        cause="The exchange reports another position than the executions make.",
+        action="The exchange's word was taken. Compare the position in its app; if somebody else "
+        "trades this symbol, let him stop while a cycle is open.",
+        outlives_cycle=True,
+    ),
+    AlarmKind.OUTSIDE_SHORT: Guide(
+        severity=Severity.CRITICAL,
+        cause="A SHORT was opened that is not a hedge of the cycle.",
+        action="It gets the cycle's stop-loss where the alert has sl_short. Close it by "
+        "operate.py close-short if it is not meant.",
+    ),
+    AlarmKind.SHORT_CLOSED: Guide(
+        severity=Severity.WARNING,
+        cause="The SHORT was closed by somebody else, by auto-deleveraging or liquidation.",
+        action="No hedge is placed any more: operate.py allow-hedges lets the next one be armed.",
+    ),
+    AlarmKind.SHORT_WITHOUT_STOP: Guide(
+        severity=Severity.CRITICAL,
+        cause="A SHORT is open and the alert gave no sl_short.",
+        action="Place a stop in the exchange's app, or operate.py close-short.",
+    ),
+    AlarmKind.MISSING: Guide(
+        severity=Severity.CRITICAL,
+        cause="An order cannot be found on the exchange, which cannot have forgotten it yet.",
+        action="Look for it in the exchange's app. If it is certainly gone, operate.py "
+        "forget-missing takes it as over.",
+    ),
+    AlarmKind.FORGOTTEN: Guide(
+        severity=Severity.WARNING,
+        cause="No read of the exchange shows an old order; it was taken as over.",
+        action="Compare the position and the open orders in the exchange's app once.",
+        outlives_cycle=True,
+    ),
+    AlarmKind.LATE: Guide(
+        severity=Severity.CRITICAL,
+        cause="An order of a cycle that had ended came to life.",
+        action="What it opened is being closed. See that the symbol is flat in the exchange's app.",
+        outlives_cycle=True,
+    ),
+    AlarmKind.LEFT_OVER: Guide(
+        severity=Severity.WARNING,
+        cause="The cycle ended with less than one step of the position left.",
+        action="Too little for an order: close it in the exchange's app (close position), or a new "
+        "alert on the symbol is refused.",
+        outlives_cycle=True,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """One cause for a person to look; each is raised once in a cycle."""
+
+    kind: AlarmKind
+    about: str = ""  # tells causes of one kind apart
+    text: str  # what happened, with its numbers
+    at_ms: int
+
+    @property
+    def key(self) -> str:
+        """Return what names the cause within its cycle."""
+        return f"{self.kind}-{self.about}" if self.about else self.kind.value
+
+    @property
+    def guide(self) -> Guide:
+        """Return what it means and what to do."""
+        return GUIDES[self.kind]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaisedAlarm:
+    """An alarm that nobody has settled, as people see it."""
+
+    alarm_id: int
+    symbol: str
+    cycle_id: int | None  # None: of the symbol as such
+    kind: str
+    severity: Severity
+    text: str  # of its newest cause
+    action: str
+    count: int  # of causes
+    raised_at_ms: int
+    last_at_ms: int
