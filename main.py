@@ -31,6 +31,7 @@ from core.clients.binance import BinanceGateway
 from core.clients.binance_rest import connect_gateway
 from core.clients.db_async import make_engine
 from core.clients.key_permissions import Key
+from core.clients.notices import NoticeQueue
 from core.clients.sql_store import SqlCycleStore
 from core.errors import (
     AlertForbidden,
@@ -58,6 +59,7 @@ from flows.connections import Connections, guarded_by
 from flows.door import BODY_LIMIT, SENDER, Door, DoorRules
 from flows.health import Health
 from flows.intake import AlertRefused, Intake, Sender, TimeIsUp, Tolerance, two_seconds
+from flows.notices import make_notifier
 from flows.positions_flow import Entries
 from flows.secret_book import SecretBook
 from flows.startup import file_findings, tell, watch_key
@@ -124,7 +126,8 @@ def create_app(
 ) -> FastAPI:
     """Return the app; `connect` gives the exchange, `time_is_up` ends an alert's time."""
     engine = make_engine(settings.async_url)
-    store = SqlCycleStore(engine)
+    notices = NoticeQueue(make_notifier(settings))
+    store = SqlCycleStore(engine, on_alarm=notices.put)
     book = SecretBook(store, installation=settings.webhook_secret)
 
     @contextlib.asynccontextmanager
@@ -169,6 +172,7 @@ def create_app(
             await intake.close(within_s=FINISH_ENTRIES_WITHIN_S)
             await gateway.close()
             await store.close()
+            await asyncio.to_thread(notices.close)
             _log.info("api stopped")
 
     app = FastAPI(

@@ -26,7 +26,9 @@ from core.clients.binance import BinanceGateway
 from core.clients.binance_rest import connect_gateway
 from core.clients.binance_stream import AccountStream, MarketStream
 from core.clients.db_async import make_engine
+from core.clients.notices import NoticeQueue
 from core.clients.sql_store import SqlCycleStore
+from core.domain.alarms import Alarm, AlarmKind
 from core.domain.band import Band
 from core.domain.cycle import (
     CLIENT_ID_PREFIX,
@@ -52,6 +54,7 @@ from core.narration import narrate
 from core.ports import Lease
 from core.told_executions import ToldExecutions
 from core.translate import AccountEvent, FundingNews, OrderNews, PositionNews
+from flows.notices import make_notifier
 from flows.order_cancel_flow import order_cancel_flow
 from flows.order_filled_flow import order_filled_flow
 from flows.order_new_flow import order_new_flow
@@ -248,13 +251,25 @@ class Monitor:
                 log.warning("lease lost, memory discarded", symbol=symbol, error=str(error))
             except StoreError as error:
                 log.warning("database away", symbol=symbol, error=str(error))
-            except Exception:  # the top of a symbol's task: the others go on
+            except Exception as error:  # the top of a symbol's task: the others go on
                 log.exception("symbol stopped; its state is loaded anew", symbol=symbol)
+                await self._raise_stopped(symbol, error)
             finally:
                 self._desks.pop(symbol, None)
                 self._bands[symbol].set(None, None)
             tries = 0 if time.monotonic() - started > 60 else tries + 1
             await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S)) - 1] if tries else 0)
+
+    async def _raise_stopped(self, symbol: str, error: Exception) -> None:
+        alarm = Alarm(
+            kind=AlarmKind.SYMBOL_STOPPED,
+            text=f"{type(error).__name__}: the log has the whole text",
+            at_ms=self._gateway.now_ms(),
+        )
+        try:
+            await self._store.raise_alarm(symbol, alarm)
+        except StoreError as away:
+            log.warning("alarm not stored", symbol=symbol, error=str(away))
 
     async def _acquire(self, symbol: str) -> Lease:
         told = False
@@ -537,7 +552,8 @@ async def main(arguments: Sequence[str]) -> int:
         api_secret=settings.api_secret,
         share_percent=int(settings.rate_share * 100),
     )
-    store = SqlCycleStore(make_engine(settings.async_url))
+    notices = NoticeQueue(make_notifier(settings))
+    store = SqlCycleStore(make_engine(settings.async_url), on_alarm=notices.put)
     owner = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns() % 10**6}"
     monitor = Monitor(symbols=symbols, gateway=gateway, store=store, settings=settings, owner=owner)
     log.info("monitor starts", symbols=",".join(symbols), exchange=settings.exchange)
@@ -546,6 +562,7 @@ async def main(arguments: Sequence[str]) -> int:
     finally:
         await gateway.close()
         await store.close()
+        await asyncio.to_thread(notices.close)
 
 
 async def _until_stopped(monitor: Monitor) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
+from core.domain.alarms import Severity
 from core.domain.cycle import (
     Cycle,
     Fact,
@@ -250,6 +251,31 @@ class RunReport:
     ended_at_ms: int | None = None  # None: it just started
     state: str = "Running"  # Running, Completed, Failed
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something that people should hear of at once."""
+
+    kind: str  # of the alarm
+    symbol: str
+    cycle: str | None  # its key; None: of the symbol as such
+    title: str  # one short line
+    text: str  # what happened, and what to do
+    severity: Severity
+    at_ms: int
+
+
+class Notifier(Protocol):
+    """How people hear of it: mail, messenger, … Called once the alarm is committed.
+
+    It is called on a thread of its own, never on the event loop, for one notice at a time: it may
+    take its time and may raise, trading waits for neither.
+    """
+
+    def notify(self, notice: Notice) -> None:
+        """Deliver one notice."""
+        ...
 
 
 class Reporter(Protocol):

@@ -97,8 +97,8 @@ async def insert_cycle(connection: AsyncConnection, webhook_id: int, cycle: Cycl
 
 async def save_step(
     connection: AsyncConnection, step: Step, *, version: int, journal_length: int
-) -> None:
-    """Write what a step changed; the cycle's row is locked."""
+) -> tuple[Alarm, ...]:
+    """Write what a step changed; the cycle's row is locked. Return the alarms to be told of."""
     before, cycle = step.before, step.cycle
     at_ms = max((fact.at_ms for fact in step.facts), default=cycle.accepted_at_ms)
     values = rows.cycle_values(cycle, changed_at_ms=at_ms)
@@ -107,7 +107,7 @@ async def save_step(
     belongs = {"cycle_id": cycle.cycle_id, "symbol": cycle.symbol}
     await _save_orders(connection, belongs, before.orders, cycle.orders)
     await _save_fills(connection, belongs, before.fills, cycle.fills)
-    await _save_alarms(connection, belongs, before.alarms, cycle.alarms)
+    raised = await _save_alarms(connection, belongs, before.alarms, cycle.alarms)
     await _save_positions(connection, before, cycle, at_ms)
     facts = [
         {"cycle_id": cycle.cycle_id, "number": number, **rows.fact_values(fact)}
@@ -124,6 +124,7 @@ async def save_step(
                 cycle.cycle_id, cycle.symbol, SETTLED_BY_THE_END, at=at, by=CYCLE_ENDED
             )
         )
+    return raised
 
 
 async def _save_orders(
@@ -168,14 +169,13 @@ async def _save_alarms(
     belongs: rows.Values,
     before: Sequence[Alarm],
     after: Sequence[Alarm],
-) -> None:
-    for alarm in after if before is not after else ():
-        if alarm not in before:
-            await raise_alarm(connection, belongs, alarm)
+) -> tuple[Alarm, ...]:
+    new = [alarm for alarm in after if alarm not in before] if before is not after else []
+    return tuple([alarm for alarm in new if await raise_alarm(connection, belongs, alarm)])
 
 
-async def raise_alarm(connection: AsyncConnection, belongs: rows.Values, alarm: Alarm) -> None:
-    """Count the alarm in the one of its kind that is raised already, or add it.
+async def raise_alarm(connection: AsyncConnection, belongs: rows.Values, alarm: Alarm) -> bool:
+    """Count the alarm in the one of its kind that is raised already, or add it; was it added?
 
     Args:
         connection: in a transaction.
@@ -190,8 +190,10 @@ async def raise_alarm(connection: AsyncConnection, belongs: rows.Values, alarm: 
         text=values["text"],
         at=values["last_at"],
     )
-    if not (await connection.execute(counted)).rowcount:
-        await connection.execute(queries.insert_alarm(belongs | values))
+    if (await connection.execute(counted)).rowcount:
+        return False
+    await connection.execute(queries.insert_alarm(belongs | values))
+    return True
 
 
 async def _save_positions(

@@ -1,20 +1,31 @@
 """What keeps people's money safe beyond single cycles: guards, the kill switch, alarms."""
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from core import queries
 from core.clients import rows
 from core.clients.clean import clean_text
+from core.clients.notices import notice_of
+from core.clients.sql_cycles import raise_alarm
 from core.clients.sql_leases import database_ms
 from core.clients.sql_transactions import SqlTransactions, commit
-from core.domain.alarms import RaisedAlarm
+from core.domain.alarms import Alarm, RaisedAlarm
 from core.domain.cycle import CloseReason
 from core.domain.guards import AccountState, Exposure, Guards, Kill, day_start_ms
 from core.errors import StoreConflict
 from core.money import ZERO
+from core.ports import Notice
 
 # A cycle that bought nothing starts no cool-down.
 _NEVER_TRADED = (CloseReason.ENTRY_EXPIRED, CloseReason.ENTRY_FAILED)
+
+OnAlarm = Callable[[Notice], None]
+
+
+def silent(notice: Notice) -> None:
+    """Tell nobody."""
 
 
 async def lock_switch(connection: AsyncConnection) -> Kill | None:
@@ -56,6 +67,10 @@ async def account_state(
 class SqlSafety(SqlTransactions):
     """The part of the store that people, health and new alerts ask."""
 
+    def __init__(self, engine: AsyncEngine, *, on_alarm: OnAlarm) -> None:
+        super().__init__(engine)
+        self._on_alarm = on_alarm
+
     async def account_state(self, guards: Guards, *, symbol: str, now_ms: int) -> AccountState:
         """Return what these guards look at for a new cycle on the symbol."""
         async with self.reading() as connection:
@@ -89,6 +104,30 @@ class SqlSafety(SqlTransactions):
             await connection.execute(queries.set_trading_switch(at=None, by=None))
             await commit(connection)
             return True
+
+    async def raise_alarm(self, symbol: str, alarm: Alarm) -> None:
+        """Raise (or count) an alarm of a symbol as such."""
+        belongs = {"cycle_id": None, "symbol": symbol}
+        async with self.writing() as connection:
+            is_new = await raise_alarm(connection, belongs, alarm)
+            await self.commit_alarms(connection, (alarm,) if is_new else (), symbol, None)
+
+    async def commit_alarms(
+        self,
+        connection: AsyncConnection,
+        raised: Sequence[Alarm],
+        symbol: str,
+        cycle: str | None,
+    ) -> None:
+        """End the transaction, then tell of the alarms in it.
+
+        Also where the commit is unclear: told twice is better than not at all.
+        """
+        try:
+            await commit(connection)
+        finally:
+            for alarm in raised:
+                self._on_alarm(notice_of(alarm, symbol=symbol, cycle=cycle))
 
     async def raised_alarms(self, limit: int) -> tuple[RaisedAlarm, ...]:
         """Return the newest alarms that nobody has settled."""

@@ -24,7 +24,7 @@ from core.clients.sql_cycles import (
     save_step,
 )
 from core.clients.sql_leases import acquired, change_lease, database_ms, lost, require_lease
-from core.clients.sql_safety import SqlSafety, account_state, lock_switch
+from core.clients.sql_safety import OnAlarm, SqlSafety, account_state, lock_switch, silent
 from core.clients.sql_transactions import commit
 from core.domain.cycle import Cycle, Fact, OperatorAction, Phase, PositionSide
 from core.domain.guards import NO_GUARDS, Guards, Kill, guard_refusals
@@ -49,8 +49,9 @@ MAX_KNOWN = 256  # cycles: more than a process has symbols
 class SqlCycleStore(SqlSafety):
     """An `AlertStore` (and so a `CycleStore`) on PostgreSQL or SQLite."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: AsyncEngine, *, on_alarm: OnAlarm = silent) -> None:
+        """Keep cycles in the database of `engine`; `on_alarm` hears of alarms that are new."""
+        super().__init__(engine, on_alarm=on_alarm)
         self._known = KnownCycles(limit=MAX_KNOWN)
 
     # --- CycleStore ---
@@ -446,8 +447,10 @@ class SqlCycleStore(SqlSafety):
             if result.changes_nothing:
                 return result
             self._known.forget(cycle_id)  # not known again before the commit succeeded
-            await save_step(connection, result, version=version + 1, journal_length=journal_length)
-            await commit(connection)
+            raised = await save_step(
+                connection, result, version=version + 1, journal_length=journal_length
+            )
+            await self.commit_alarms(connection, raised, result.cycle.symbol, result.cycle.key)
         self._known.keep(version + 1, result.cycle)
         return result
 

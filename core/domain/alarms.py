@@ -18,7 +18,7 @@ class Severity(StrEnum):
 
 
 class AlarmKind(StrEnum):
-    """Every alarm that a cycle may raise."""
+    """Every alarm that a cycle may raise, and those of a symbol as such."""
 
     WITHDRAWN = "withdrawn"
     NO_GRID = "no-grid"
@@ -39,6 +39,7 @@ class AlarmKind(StrEnum):
     FORGOTTEN = "forgotten"
     LATE = "late"
     LEFT_OVER = "left-over"
+    SYMBOL_STOPPED = "symbol-stopped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +166,13 @@ GUIDES: Final[dict[AlarmKind, Guide]] = {
         cause="The cycle ended with less than one step of the position left.",
         action="Too little for an order: close it in the exchange's app (close position), or a new "
         "alert on the symbol is refused.",
+        outlives_cycle=True,
+    ),
+    AlarmKind.SYMBOL_STOPPED: Guide(
+        severity=Severity.CRITICAL,
+        cause="The monitor met something unexpected on the symbol and began it anew.",
+        action="It is loaded again and goes on by itself; the orders on the exchange stay. If it "
+        "comes again and again, look after the position yourself and report the log's text.",
         outlives_cycle=True,
     ),
 }

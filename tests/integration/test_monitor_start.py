@@ -13,6 +13,7 @@ from config import Settings
 from core.clients.binance_rest import connect_gateway
 from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
+from core.engine import Desk
 from paper.exchange import Exchange, wall_ms
 from paper.server import listening
 from paper.world import World
@@ -88,3 +89,30 @@ async def test_a_symbol_that_is_not_listed_is_refused_by_name(migrated_sqlite_ur
         with pytest.raises(StartRefused, match="NOPEUSDT is not listed"):
             await watching.run()
         assert await store.all_rules() == ()
+
+
+async def test_a_symbol_that_stops_unexpectedly_raises_an_alarm_and_is_begun_anew(
+    migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(now_ms=wall_ms(), symbols=[BTC])
+    runs = 0
+    run = Desk.run
+
+    async def run_at_the_second_try(self: Desk) -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            raise ZeroDivisionError("a bug of ours")
+        await run(self)
+
+    monkeypatch.setattr(Desk, "run", run_at_the_second_try)
+    async with monitor(world, migrated_sqlite_url) as (watching, store):
+        running = asyncio.create_task(watching.run())
+        async with asyncio.timeout(20):
+            while not await store.is_watched(BTC):  # noqa: ASYNC110 - another process's table
+                await asyncio.sleep(0.05)
+        running.cancel()
+        await asyncio.wait({running})
+        (alarm,) = await store.raised_alarms(10)
+    assert (alarm.symbol, alarm.kind, alarm.cycle_id) == (BTC, "symbol-stopped", None)
+    assert alarm.text == "ZeroDivisionError: the log has the whole text"

@@ -6,7 +6,9 @@ from decimal import Decimal as D
 
 import pytest
 
-from core.domain.alarms import AlarmKind, Severity
+from core.clients.db_async import make_engine
+from core.clients.sql_store import SqlCycleStore
+from core.domain.alarms import Alarm, AlarmKind, Severity
 from core.domain.cycle import CloseReason, Cycle, Phase
 from core.domain.guards import DAY_MS, Guards
 from core.domain.ledger import fold
@@ -213,3 +215,44 @@ class TestAlarms:
         step = await world.store.update(cycle.cycle_id, raising(AlarmKind.MARGIN, 1), lease=None)
         await world.store.settle_alarms(None, by="ann")
         assert await world.other.load(cycle.cycle_id) == step.cycle
+
+
+class TestNotices:
+    """What the store's owner hears of alarms: once for each that is new, after its commit."""
+
+    async def test_of_new_alarms_once_committed(self, migrated_url: str) -> None:
+        told: list[tuple[str, str | None, int]] = []
+        store = SqlCycleStore(
+            make_engine(migrated_url),
+            on_alarm=lambda notice: told.append((notice.kind, notice.cycle, notice.at_ms)),
+        )
+        cycle = await begun(store)
+
+        def failing(before: Cycle) -> Step:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await store.update(cycle.cycle_id, failing, lease=None)
+        for about in (1, 2):  # the second is counted only
+            await store.update(cycle.cycle_id, raising(AlarmKind.MARGIN, about), lease=None)
+        await store.settle_alarms(None, by="ann")
+        await store.update(cycle.cycle_id, raising(AlarmKind.MARGIN, 3), lease=None)
+        assert told == [("margin", "k1", START_MS + 5)] * 2
+        await store.close()
+
+    async def test_of_a_symbol_as_such(self, migrated_url: str) -> None:
+        told: list[tuple[str, str | None]] = []
+        store = SqlCycleStore(
+            make_engine(migrated_url),
+            on_alarm=lambda notice: told.append((notice.symbol, notice.cycle)),
+        )
+        stopped = Alarm(kind=AlarmKind.SYMBOL_STOPPED, text="a bug", at_ms=START_MS)
+        for symbol in ("AUSDT", "AUSDT", "BUSDT"):
+            await store.raise_alarm(symbol, stopped)
+        raised = await store.raised_alarms(10)
+        assert [(a.symbol, a.cycle_id, a.count) for a in raised] == [
+            ("BUSDT", None, 1),
+            ("AUSDT", None, 2),
+        ]
+        assert told == [("AUSDT", None), ("BUSDT", None)]
+        await store.close()
