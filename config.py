@@ -144,6 +144,9 @@ class Settings(BaseSettings):
     max_open_cycles: Annotated[int | None, Field(ge=1)] = None
     max_daily_loss: Annotated[Decimal | None, Field(gt=0)] = None
     symbol_cooldown: Annotated[float, Field(ge=0, le=86400)] = 0  # seconds
+    min_liquidation_distance: Annotated[Decimal | None, Field(gt=0, lt=100)] = (
+        None  # % of the price
+    )
 
     stream_timeout: Annotated[float, Field(gt=0, le=3600)] = 30  # seconds
     # Seconds; a listenKey lives for an hour after its last keep-alive.
@@ -257,7 +260,11 @@ class Settings(BaseSettings):
     @property
     def policy(self) -> Policy:
         """Return what each new cycle copies from the installation."""
-        return Policy(exit_slippage=self.exit_slippage, on_hedge_failed=self.on_hedge_failed)
+        return Policy(
+            exit_slippage=self.exit_slippage,
+            on_hedge_failed=self.on_hedge_failed,
+            min_liquidation_distance=self.min_liquidation_distance,
+        )
 
     @property
     def guards(self) -> Guards:

@@ -26,6 +26,7 @@ from core.domain.warnings import settings_warnings
 from core.errors import AlertInvalid, FieldError, SymbolInUse
 from core.grid import Grid, calculate_grid_orders, entry_quantity_for
 from core.grid_refusals import grid_errors
+from core.liquidation_checks import liquidation_errors
 from core.money import ZERO, Quantity, to_wire
 from core.ports import Balance, BestPrices, SymbolConfig
 
@@ -105,6 +106,13 @@ def plan_entry(
         *grid_errors(settings, rules, planned=planned, costly=costly, cheap=cheap),
         *_entry_price_errors(settings, picture.prices, planned),
         *_cap_errors(settings, rules, costly),
+        *liquidation_errors(
+            settings,
+            costly,
+            rules,
+            wallet=_behind(picture),
+            min_distance=policy.min_liquidation_distance,
+        ),
         *(() if lack_of_funds_warns else short_of),
     ]
     if errors:
@@ -254,6 +262,13 @@ def _lack_of_funds(
                 f"the account has {to_wire(available)} available"
             ),
         )
+
+
+def _behind(picture: EntryPicture) -> Decimal | None:
+    """Return what stands behind the cycle if all others lose what was set aside for them."""
+    if not picture.is_cross_margin:
+        return None
+    return picture.balance.wallet - picture.open_cycles_margin
 
 
 def _crowded(settings: CycleSettings, rules: SymbolRules, picture: EntryPicture) -> Iterator[str]:

@@ -88,7 +88,7 @@ def _with_margin(
     long = Leg(quantity=rung.long_quantity, entry=rung.long_entry)
     nothing = Leg(quantity=ZERO, entry=rung.price)
     behind = margin if wallet is None else wallet
-    liquidation = _liquidation(long, nothing, rules, behind)
+    liquidation = estimated_liquidation(long, nothing, rules, behind)
     return replace(rung, margin=margin, liquidation_price=liquidation)
 
 
@@ -106,7 +106,7 @@ def _hedged(
         paid += quantity * trigger * rules.taker_rate
         long = Leg(quantity=full.long_quantity, entry=full.long_entry)
         short = Leg(quantity=quantity, entry=trigger)
-        liquidation = _liquidation(long, short, rules, wallet - paid)
+        liquidation = estimated_liquidation(long, short, rules, wallet - paid)
     return Rung(
         place="hedge 1",
         price=trigger,
@@ -138,7 +138,10 @@ def _worst(
     return loss, when
 
 
-def _liquidation(long: Leg, short: Leg, rules: SymbolRules, wallet: Decimal) -> Decimal | None:
+def estimated_liquidation(
+    long: Leg, short: Leg, rules: SymbolRules, wallet: Decimal
+) -> Decimal | None:
+    """Return where both legs together would be liquidated; None: nowhere, or not known."""
     if not rules.brackets:
         return None
     price = short.entry or long.entry

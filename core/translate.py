@@ -8,7 +8,7 @@ the exchange's clock.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from core.domain.cycle import (
     Fill,
@@ -562,8 +562,20 @@ def _average(price: Decimal | None, executed: Decimal | None) -> Decimal | None:
 
 def _side_report(row: rest.PositionRow) -> SideReport:
     return SideReport(
-        quantity=abs(row.position_amt), entry=row.entry_price, updated_at_ms=row.update_time
+        quantity=abs(row.position_amt),
+        entry=row.entry_price,
+        updated_at_ms=row.update_time,
+        liquidation_price=_liquidation_price(row.liquidation_price),
     )
+
+
+def _liquidation_price(told: str | float | None) -> Decimal:
+    """Return the price, or 0 for whatever is none."""
+    try:
+        price = Decimal(str(told))
+    except InvalidOperation:
+        return ZERO
+    return price if price.is_finite() and price > 0 else ZERO
 
 
 def _brackets(listed: rest.SymbolBrackets | None) -> tuple[Bracket, ...]:

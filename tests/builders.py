@@ -119,6 +119,7 @@ def begun(
     *,
     rules: SymbolRules | None = None,
     on_hedge_failed: OnHedgeFailed = OnHedgeFailed.HOLD,
+    min_liquidation_distance: str | None = None,
     **settings: Any,
 ) -> Cycle:
     """Return a cycle whose entry's intent was just committed."""
@@ -129,7 +130,10 @@ def begun(
         symbol="BTCUSDT",
         settings=asked,
         rules=rules or btc_rules(),
-        policy=Policy(on_hedge_failed=on_hedge_failed),
+        policy=Policy(
+            on_hedge_failed=on_hedge_failed,
+            min_liquidation_distance=_value(min_liquidation_distance),
+        ),
         accepted_at_ms=T0,
         orders=(entry_order(asked.amount),),
     )
@@ -343,7 +347,12 @@ class Story:
         return self.tell(OperatorAsked(at_ms=self.now_ms, action=action))
 
     def position(
-        self, long: str | None = None, short: str | None = None, *, entry: str = "60000"
+        self,
+        long: str | None = None,
+        short: str | None = None,
+        *,
+        entry: str = "60000",
+        liquidation: tuple[str, str] = ("0", "0"),
     ) -> "Story":
         """Tell both sides as the exchange reads them now; as the fills have them unless said."""
         sides = (
@@ -351,8 +360,12 @@ class Story:
                 quantity=leg.quantity if said is None else dec(said),
                 entry=dec(entry),
                 updated_at_ms=0,
+                liquidation_price=dec(price),
             )
-            for leg, said in ((self.cycle.long, long), (self.cycle.short, short))
+            for leg, said, price in (
+                (self.cycle.long, long, liquidation[0]),
+                (self.cycle.short, short, liquidation[1]),
+            )
         )
         return self.tell(
             PositionChecked(

@@ -29,6 +29,7 @@ class AlarmKind(StrEnum):
     REFUSED = "refused"
     ENDED = "ended"
     ACCOUNT_REFUSED = "account-refused"
+    NEAR_LIQUIDATION = "near-liquidation"
     FOREIGN = "foreign"
     CANCELLED = "cancelled"
     OUTSIDE = "outside"
@@ -106,6 +107,12 @@ GUIDES: Final[dict[AlarmKind, Guide]] = {
         cause="The exchange refuses the account itself: key, signature, permission or mode.",
         action="Check the API key, its permissions and address list, and Hedge Mode. No level and "
         "no hedge is placed until a read succeeds; protecting orders go on being tried.",
+    ),
+    AlarmKind.NEAR_LIQUIDATION: Guide(
+        severity=Severity.CRITICAL,
+        cause="The exchange's liquidation price is nearer than MIN_LIQUIDATION_DISTANCE.",
+        action="Add funds, or close what you can spare (operate.py close). The levels that were "
+        "not filled are withdrawn for good; the exits and the hedge go on.",
     ),
     AlarmKind.FOREIGN: Guide(
         severity=Severity.WARNING,

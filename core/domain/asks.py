@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from core.domain.cycle import Cycle, Kind, OrderState, Phase, PositionSide
 from core.domain.ledger import needs_fills
+from core.domain.liquidation import is_liquidation_asked
 from core.domain.order_news import ASK_AFTER_MS, FORGOTTEN_READS_APART_MS
 from core.domain.positions import (
     READS_OF_A_DIFFERENCE_APART_MS,
@@ -133,6 +134,8 @@ def _positions_asked(cycle: Cycle) -> tuple[Ask, ...]:
         return (Ask(question=ReadPosition(), not_before_ms=since),)
     if cycle.account_refused_at_ms:
         return (Ask(question=ReadPosition(), every_ms=5_000),)
+    if cycle.phase is Phase.TRADING and is_liquidation_asked(cycle):
+        return (Ask(question=ReadPosition()),)
     return ()
 
 

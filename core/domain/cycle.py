@@ -273,6 +273,16 @@ class SuspectPosition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LiquidationRead:
+    """Where the exchange would liquidate, for what was held when it was read; None: nowhere."""
+
+    long: Decimal
+    short: Decimal
+    below: Decimal | None  # the market
+    above: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cycle:
     """One webhook's trade, from the intent of its entry to the proof that both sides are flat."""
 
@@ -319,6 +329,8 @@ class Cycle:
     mark_price: Decimal | None = None  # read when a price bound refused an order
     flat_read_at_ms: int | None = None  # first of the two reads that prove the end
     suspect: SuspectPosition | None = None
+    liquidation: LiquidationRead | None = None  # as last read, where its distance is watched
+    is_near_liquidation: bool = False
     alarms: tuple[Alarm, ...] = ()
     ended_at_ms: int | None = None
 
@@ -480,6 +492,7 @@ class SideReport:
     quantity: Decimal  # ≥ 0
     entry: Decimal
     updated_at_ms: int  # 0: the exchange did not say
+    liquidation_price: Decimal = ZERO  # 0: there is none, or the exchange did not say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from core.domain.cycle import (
     SuspectPosition,
 )
 from core.domain.ledger import needs_fills
+from core.domain.liquidation import liquidation_read
 from core.domain.order_news import with_fills
 from core.domain.wishes import CLOSING_ROLES
 from core.money import ZERO, shown
@@ -39,7 +40,7 @@ def position_checked(cycle: Cycle, fact: PositionChecked) -> Cycle:
     cycle = _closes_released(cycle, fact)
     long, short = fact.long.quantity, fact.short.quantity
     if (long, short) == (cycle.long.quantity, cycle.short.quantity):
-        return _perhaps_ended(replace(cycle, suspect=None), fact)
+        return _perhaps_ended(liquidation_read(replace(cycle, suspect=None), fact), fact)
     is_answer_due = any(o.is_unresolved or o.request is Request.PLACE for o in cycle.orders)
     if is_answer_due or needs_fills(cycle.orders, cycle.fills):
         return replace(cycle, suspect=None, flat_read_at_ms=None)  # that one may explain it

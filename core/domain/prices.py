@@ -1,8 +1,8 @@
 """What one market trade does to a cycle, and the band of prices between which it does nothing.
 
 The order within one trade: h₁ (rule 3), the hedge watched here (rule 4), the stop-loss that does
-not rest (rule 5), trailing (rule 6), net PNL (rule 7). `band` names, for the same tests, the
-nearest prices at which one of them could come out differently.
+not rest (rule 5), the distance to liquidation (rule 3), trailing (rule 6), net PNL (rule 7). `band`
+names, for the same tests, the nearest prices at which one of them could come out differently.
 """
 
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ from core.domain import thresholds
 from core.domain.cycle import CloseReason, Cycle, Phase, Role
 from core.domain.hedging import can_hedge, hedge_number, unprotected_trigger, watched_trigger
 from core.domain.levels import levels_left
+from core.domain.liquidation import liquidation_bounds, liquidation_neared
 from core.domain.rules import is_take_profit_due
 from core.domain.turns import close
 from core.money import ONE, ZERO, percent_below
@@ -33,6 +34,7 @@ def traded(cycle: Cycle, price: Decimal) -> Cycle:
     unprotected = unprotected_trigger(cycle)
     if unprotected is not None and price >= unprotected:
         cycle = replace(cycle, short_stop_due=True)
+    cycle = liquidation_neared(cycle, price)
     return _net_pnl_passed(_trailed(cycle, price), price)
 
 
@@ -111,6 +113,9 @@ def band(cycle: Cycle) -> Band:
         highs.append(thresholds.take_profit_price(cycle))
     highs.append(unprotected_trigger(cycle))
     lows += [_level_stop(cycle), watched_trigger(cycle)]
+    near_below, near_above = liquidation_bounds(cycle)
+    lows.append(near_below)
+    highs.append(near_above)
     _add_net_pnl_bounds(cycle, lows, highs)
     return Band(
         low=max((low * (ONE + _INWARD) for low in lows if low is not None), default=None),

@@ -69,6 +69,7 @@ class Policy:
 
     exit_slippage: Decimal = Decimal("0.0002")
     on_hedge_failed: OnHedgeFailed = OnHedgeFailed.HOLD
+    min_liquidation_distance: Decimal | None = None  # % of the price; None: not watched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,6 +56,7 @@ from core.domain.cycle import (
 )
 from core.domain.diff import decide
 from core.domain.levels import levels_left, waiting_levels
+from core.domain.liquidation import averaging_stopped
 from core.domain.order_news import (
     foreign_order_of,
     order_missing,
@@ -152,7 +153,7 @@ def _consequences(before: Cycle, cycle: Cycle, at_ms: int) -> Cycle:
     if cycle.phase is Phase.TRADING:
         if not cycle.long.quantity:
             return close(cycle, _reason_of_flat(cycle))
-        cycle = _levels_withdrawn(cycle)
+        cycle = averaging_stopped(before, _levels_withdrawn(cycle), at_ms)
         cycle = _hedge_armed(_hedge_failing(cycle, at_ms))
         if cycle.hedge_failed and not before.hedge_failed and _closes_without_hedge(cycle):
             return close(cycle, CloseReason.HEDGE_FAILED)

@@ -91,6 +91,7 @@ class PositionRow(Wire, frozen=True):
     position_amt: Decimal
     entry_price: Decimal
     update_time: int = 0
+    liquidation_price: str | int | float | None = None  # beside the point: it must not spoil a read
 
 
 class BalanceRow(Wire, frozen=True):

@@ -22,6 +22,7 @@ from config import (
     parse_symbols,
     variable_names,
 )
+from core.domain.guards import NO_GUARDS, Guards
 from core.domain.settings import MultiplierMode, OnHedgeFailed, Policy
 from core.errors import ConfigInvalid
 
@@ -359,6 +360,49 @@ class TestSecretsStaySecret:
         with pytest.raises(ValidationError) as caught:
             Settings()
         assert "short-word" not in str(caught.value)
+
+
+class TestLimits:
+    def test_none_is_set_by_default(self) -> None:
+        settings = load_settings()
+        assert settings.guards == NO_GUARDS
+        assert settings.policy.min_liquidation_distance is None
+
+    def test_they_are_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        given = {
+            "MAX_TOTAL_NOTIONAL": "25000.5",
+            "MAX_OPEN_CYCLES": "4",
+            "MAX_DAILY_LOSS": "120",
+            "SYMBOL_COOLDOWN": "90",
+            "MIN_LIQUIDATION_DISTANCE": "7.5",
+        }
+        set_all(monkeypatch, given)
+        settings = load_settings()
+        assert settings.guards == Guards(
+            max_total_notional=Decimal("25000.5"),
+            max_open_cycles=4,
+            max_daily_loss=Decimal(120),
+            symbol_cooldown_ms=90_000,
+        )
+        assert settings.policy.min_liquidation_distance == Decimal("7.5")
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("MAX_TOTAL_NOTIONAL", "0"),
+            ("MAX_OPEN_CYCLES", "0"),
+            ("MAX_OPEN_CYCLES", "1.5"),
+            ("MAX_DAILY_LOSS", "-1"),
+            ("SYMBOL_COOLDOWN", "-1"),
+            ("MIN_LIQUIDATION_DISTANCE", "100"),
+            ("MIN_LIQUIDATION_DISTANCE", "NaN"),
+        ],
+    )
+    def test_what_is_none_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    ) -> None:
+        monkeypatch.setenv(name, value)
+        assert list(refused()) == [name]
 
 
 class TestExample:

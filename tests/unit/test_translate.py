@@ -396,6 +396,34 @@ def test_both_sides_are_read_and_a_short_has_no_sign() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "price"),
+    [
+        ('"52000.5"', "52000.5"),
+        ("52000.5", "52000.5"),
+        ('"0"', "0"),
+        ('"-12"', "0"),
+        ('""', "0"),
+        ('"NaN"', "0"),
+        ('"--"', "0"),
+        ("null", "0"),
+    ],
+)
+def test_a_liquidation_price_is_taken_where_it_is_one_and_never_spoils_the_read(
+    told: str, price: str
+) -> None:
+    text = (
+        '{"symbol": "BTCUSDT", "positionSide": "%s", "positionAmt": "1", "entryPrice": "60000", '
+        '"liquidationPrice": %s}'
+    )
+    rows = [
+        msgspec.json.decode(text % (side, told), type=rest.PositionRow)
+        for side in ("LONG", "SHORT")
+    ]
+    checked = translate.position_checked(rows, "BTCUSDT", at_ms=AT, asked_at_ms=AT)
+    assert checked.long.liquidation_price == checked.short.liquidation_price == D(price)
+
+
+@pytest.mark.parametrize(
     "rows",
     [
         [],
