@@ -147,6 +147,7 @@ async def test_the_first_page_shows_what_is_open_and_who_watches(page: Page, pan
         await expect(cycles.first).to_contain_text(text)
     await expect(page.locator("#watches")).to_contain_text(SYMBOL)
     await expect(page.locator("#alarms")).to_contain_text("something to <i>look</i> at")
+    await expect(page.locator("#alarms")).to_contain_text("If it was you: nothing")
     alerts = page.locator("#alerts tbody tr")
     await expect(alerts).to_have_count(2)
     await expect(alerts.first).to_contain_text("409")

@@ -25,6 +25,19 @@ UNIQUE_WHERE = {  # partial unique indexes, which say what must never happen
     ("webhook", "ux_webhook_accepted_alert"),
 }
 
+AT = "'2026-11-22 00:00:00+00:00'"
+OLD_ALARMS = (
+    f"""INSERT INTO webhook (id, status, outcome, warnings, payload, received_at)
+    VALUES (1, 'accepted', '', '[]', '{{}}', {AT})""",
+    f"""INSERT INTO cycle (id, webhook_id, key, symbol, phase, deposit, extramarg, leverage,
+    realised, commissions, funding, net_pnl, state, version, journal_length, opened_at, changed_at)
+    VALUES (1, 1, 'k1', 'BTCUSDT', 'trading', '1', '0', 1,
+    '0', '0', '0', '0', '', 0, 0, {AT}, {AT})""",
+    f"""INSERT INTO alarm (id, cycle_id, symbol, key, text, raised_at)
+    VALUES (1, 1, 'BTCUSDT', 'margin-1', 'why', {AT}),
+    (2, 1, 'BTCUSDT', 'margin-2', 'why', {AT})""",
+)
+
 
 def tables_of(engine: Engine) -> set[str]:
     return set(inspect(engine).get_table_names())
@@ -118,5 +131,42 @@ def test_two_at_once_do_not_collide(database_url: str) -> None:
     engine = db_sync.make_engine(database_url)
     try:
         assert tables_of(engine) == TABLES | {"alembic_version"}
+    finally:
+        engine.dispose()
+
+
+def alarm_rows(engine: Engine) -> list[tuple[object, ...]]:
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT * FROM alarm ORDER BY id").mappings()
+        names = ("id", "cycle_id", "key", "kind", "severity", "text", "count", "cleared_at")
+        return [tuple(row[name] for name in names if name in row) for row in found]
+
+
+def test_alarms_of_an_earlier_version_are_kept_both_ways(database_url: str) -> None:
+    command.upgrade(alembic_config(database_url), "0002")
+    engine = db_sync.make_engine(database_url)
+    try:
+        with engine.begin() as connection:
+            for statement in OLD_ALARMS:
+                connection.exec_driver_sql(statement)
+        old = alarm_rows(engine)
+        assert old == [(1, 1, "margin-1", "why", None), (2, 1, "margin-2", "why", None)]
+        migrate(database_url)
+        assert alarm_rows(engine) == [
+            (1, 1, "margin-1", "warning", "why", 1, None),
+            (2, 1, "margin-2", "warning", "why", 1, None),
+        ]
+        command.downgrade(alembic_config(database_url), "0002")
+        assert alarm_rows(engine) == old
+    finally:
+        engine.dispose()
+
+
+def test_the_kill_switch_is_there_and_off(migrated_url: str) -> None:
+    engine = db_sync.make_engine(migrated_url)
+    try:
+        with engine.connect() as connection:
+            switch = connection.exec_driver_sql("SELECT id, killed_at FROM trading_switch").all()
+        assert [tuple(row) for row in switch] == [(1, None)]
     finally:
         engine.dispose()
