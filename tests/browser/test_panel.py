@@ -154,6 +154,18 @@ async def test_the_first_page_shows_what_is_open_and_who_watches(page: Page, pan
     await picture(page, "overview")
 
 
+async def test_the_first_page_says_that_the_kill_switch_is_on(page: Page, panel: Panel) -> None:
+    await log_in(page, panel)
+    await expect(page.locator("#killed")).to_have_count(0)
+    await panel.api.store.kill_trading(by="<b>ann</b>")
+    try:
+        await page.reload()
+        await expect(page.locator("#killed")).to_contain_text("thrown by <b>ann</b>: no cycle is")
+        await picture(page, "killed")
+    finally:
+        await panel.api.store.revive_trading()
+
+
 @pytest.mark.parametrize("table", TABLES)
 async def test_every_table_can_be_looked_at_and_not_changed(
     page: Page, panel: Panel, table: str

@@ -76,6 +76,24 @@ async def test_a_refusal_says_the_numbers_and_is_not_sent_again(migrated_url: st
         assert api.entries() == []
 
 
+async def test_a_ladder_that_comes_too_near_to_liquidation_is_refused(migrated_url: str) -> None:
+    clock = WallClock()
+    world = World(now_ms=clock.now_ms(), symbols=[SYMBOL], wallet=D(1000))
+    async with running_api(migrated_url, world=world, min_liquidation_distance=D(60)) as api:
+        answer = await api.send(body())
+        assert answer.status_code == 422
+        (error,) = answer.json()["errors"]
+        assert (error["field"], error["value"]) == ("MIN_LIQUIDATION_DISTANCE", "60 %")
+        assert "the estimated liquidation price is" in error["reason"]
+        assert api.entries() == []
+    async with running_api(migrated_url, world=world, min_liquidation_distance=D(5)) as api:
+        answer = await api.send(body())
+        assert answer.status_code == 200
+        cycle = await api.store.cycle_by_key(answer.json()["cycle"])
+        assert cycle is not None
+        assert cycle.policy.min_liquidation_distance == D(5)
+
+
 async def test_a_symbol_with_an_open_cycle_is_said_to_be_busy_first(migrated_url: str) -> None:
     async with running_api(migrated_url, max_open_cycles=1, duplicate_window=0) as api:
         assert (await api.send(body())).status_code == 200

@@ -9,7 +9,7 @@ import pytest
 from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
 from core.domain.alarms import Alarm, AlarmKind, Severity
-from core.domain.cycle import CloseReason, Cycle, Phase
+from core.domain.cycle import CloseReason, Cycle, Leg, Phase
 from core.domain.guards import DAY_MS, Guards
 from core.domain.ledger import fold
 from core.domain.step import Step
@@ -148,6 +148,23 @@ class TestLimits:
         end = earned("0", START_MS + 60_000, close_reason=reason)
         await world.store.update(failed.cycle_id, end, lease=None)
         await begin(world, "k5", "BTCUSDT", guards, at_ms=START_MS + 60_000)
+
+
+async def test_what_open_cycles_stand_at_counts_as_a_loss_at_the_last_price_shown(
+    migrated_url: str,
+) -> None:
+    store = SqlCycleStore(make_engine(migrated_url))
+    cycle = await begun(store)
+    bought = Leg(quantity=D("0.01"), entry=D(60000))
+    ledger = replace(cycle.ledger, long=bought, commissions=D(3))
+    step = await store.update(cycle.cycle_id, changed(ledger=ledger), lease=None)
+    await store.show_price(step.cycle, D(55000))
+    state = await store.account_state(
+        Guards(max_daily_loss=D(1)), symbol="ETHUSDT", now_ms=START_MS
+    )
+    # Bought for 600, worth 550; 3 paid, 0.07 % of 550 to be paid.
+    assert [exposure.net_pnl for exposure in state.open_cycles] == [D("-53.385")]
+    await store.close()
 
 
 def raising(
