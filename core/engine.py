@@ -53,11 +53,13 @@ from core.domain.cycle import (
     PriceSeen,
     Request,
     RequestNotSent,
+    Role,
     RulesRead,
     TimePassed,
     TradePrice,
 )
 from core.domain.refusals import HTTP_UNAVAILABLE
+from core.domain.rules import ENTRY_DEADLINE_MS
 from core.domain.step import Step, take_step
 from core.errors import (
     CommitUnclear,
@@ -97,7 +99,7 @@ async def handle(desk: "Desk", facts: tuple[Fact, ...]) -> None:
 async def carry_out(gateway: OrderGateway, clock: Clock, symbol: str, order: OrderState) -> Fact:
     """Send the request that stands on the order, unless it is too old; return what came of it."""
     name = order.client_order_id
-    if clock.now_ms() > order.requested_at_ms + START_WITHIN_MS:
+    if _is_too_late(order, clock.now_ms()):
         return _not_sent(order, clock.now_ms())
     call = {
         Request.PLACE: gateway.place,
@@ -115,13 +117,25 @@ async def carry_out(gateway: OrderGateway, clock: Clock, symbol: str, order: Ord
     except ExchangeUnavailable as error:
         return _refused(order, clock.now_ms(), code=HTTP_UNAVAILABLE, text=str(error))
     except NoAnswer:
-        return OutcomeUnknown(at_ms=clock.now_ms(), client_order_id=name)
+        return OutcomeUnknown(
+            at_ms=clock.now_ms(), client_order_id=name, requested_at_ms=order.requested_at_ms
+        )
     return replace(report, answers=order.request)
+
+
+def _is_too_late(order: OrderState, now_ms: int) -> bool:
+    """Return whether the request must not be started any more; the entry's 15 s are rule 1's."""
+    is_entry = order.role is Role.ENTRY  # created when its alert was accepted
+    is_expired = is_entry and now_ms >= order.created_at_ms + ENTRY_DEADLINE_MS
+    return is_expired or now_ms > order.requested_at_ms + START_WITHIN_MS
 
 
 def _not_sent(order: OrderState, now_ms: int, *, wait_ms: int = 0) -> RequestNotSent:
     return RequestNotSent(
-        at_ms=now_ms, client_order_id=order.client_order_id, retry_at_ms=now_ms + wait_ms
+        at_ms=now_ms,
+        client_order_id=order.client_order_id,
+        retry_at_ms=now_ms + wait_ms,
+        requested_at_ms=order.requested_at_ms,
     )
 
 
@@ -132,6 +146,7 @@ def _refused(order: OrderState, now_ms: int, *, code: int, text: str) -> OrderRe
         request=order.request,
         code=code,
         text=text,
+        requested_at_ms=order.requested_at_ms,
     )
 
 

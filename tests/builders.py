@@ -330,13 +330,20 @@ class Story:
                 request=order.request,
                 code=code,
                 text="refused",
+                requested_at_ms=order.requested_at_ms,
             )
         )
 
     def lose(self, name: str) -> "Story":
         """Let the request under way for an order go without an answer."""
         order = self.order(name)
-        return self.tell(OutcomeUnknown(at_ms=self.now_ms, client_order_id=order.client_order_id))
+        return self.tell(
+            OutcomeUnknown(
+                at_ms=self.now_ms,
+                client_order_id=order.client_order_id,
+                requested_at_ms=order.requested_at_ms,
+            )
+        )
 
     def end(self, name: str, status: ReportedStatus) -> "Story":
         """Let an order end by a person (CANCELED) or the exchange (EXPIRED, REJECTED)."""

@@ -449,6 +449,7 @@ class OrderRefused:
     request: Request
     code: int
     text: str
+    requested_at_ms: int | None = None  # of the request answered; None: not told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -458,6 +459,7 @@ class RequestNotSent:
     at_ms: int
     client_order_id: str
     retry_at_ms: int
+    requested_at_ms: int | None = None  # of the request meant; None: not told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -466,6 +468,7 @@ class OutcomeUnknown:
 
     at_ms: int
     client_order_id: str
+    requested_at_ms: int | None = None  # of the request meant; None: not told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

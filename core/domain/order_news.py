@@ -18,6 +18,7 @@ from core.domain.cycle import (
     HedgeFallback,
     Kind,
     OrderMissing,
+    OrderRefused,
     OrderReported,
     OrderState,
     OrderStatus,
@@ -143,7 +144,7 @@ def foreign_order_of(cycle: Cycle, fill: Fill) -> OrderState:
 def outcome_unknown(cycle: Cycle, fact: OutcomeUnknown) -> Cycle:
     """Return the cycle with the order's request marked as without an answer."""
     order = cycle.order(fact.client_order_id)
-    if order is None or not order.is_in_flight:
+    if order is None or not is_answered(order, fact):
         return cycle
     return cycle.with_order(replace(order, is_unresolved=True))
 
@@ -151,9 +152,18 @@ def outcome_unknown(cycle: Cycle, fact: OutcomeUnknown) -> Cycle:
 def request_not_sent(cycle: Cycle, fact: RequestNotSent) -> Cycle:
     """Return the cycle with the request taken back: it never left us."""
     order = cycle.order(fact.client_order_id)
-    if order is None or not order.is_in_flight:
+    if order is None or not is_answered(order, fact):
         return cycle
     return cycle.with_order(replace(idle(order), retry_at_ms=fact.retry_at_ms))
+
+
+def is_answered(order: OrderState, fact: OrderRefused | RequestNotSent | OutcomeUnknown) -> bool:
+    """Return whether news of a request are about the one under way, not about one before it.
+
+    Whoever sent the first may tell late, from another process (the entry's was the API's), when the
+    order has long been asked for anew under the same id.
+    """
+    return order.is_in_flight and fact.requested_at_ms in (None, order.requested_at_ms)
 
 
 def order_missing(cycle: Cycle, fact: OrderMissing) -> Cycle:

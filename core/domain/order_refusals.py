@@ -19,6 +19,7 @@ from core.domain.order_news import (
     MAX_ATTEMPTS_IN_A_ROW,
     hedge_without_margin,
     idle,
+    is_answered,
     now_at,
     order_over,
     watch_hedge,
@@ -33,7 +34,7 @@ _RULES_WITHIN_MS = 5_000  # how long a retry waits for the rules to be read agai
 def order_refused(cycle: Cycle, fact: OrderRefused) -> Cycle:
     """Return the cycle after the exchange said no; what follows depends on role and reason."""
     before = cycle.order(fact.client_order_id)
-    if before is None or before.request is not fact.request:
+    if before is None or before.request is not fact.request or not is_answered(before, fact):
         return cycle
     why = refusal(fact.code)
     order = replace(before, refusal_code=fact.code, refusal_text=fact.text)

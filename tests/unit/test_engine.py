@@ -97,7 +97,14 @@ NAME = ENTRY.client_order_id
 
 
 def refused(code: int, text: str) -> OrderRefused:
-    return OrderRefused(at_ms=T0, client_order_id=NAME, request=Request.PLACE, code=code, text=text)
+    return OrderRefused(
+        at_ms=T0,
+        client_order_id=NAME,
+        request=Request.PLACE,
+        code=code,
+        text=text,
+        requested_at_ms=T0,
+    )
 
 
 OUTCOMES: dict[str, tuple[Exception, Fact]] = {
@@ -107,17 +114,20 @@ OUTCOMES: dict[str, tuple[Exception, Fact]] = {
     ),
     "throttled: not sent, and when it may be": (
         RateLimited(retry_after_ms=700),
-        RequestNotSent(at_ms=T0, client_order_id=NAME, retry_at_ms=T0 + 700),
+        RequestNotSent(at_ms=T0, client_order_id=NAME, retry_at_ms=T0 + 700, requested_at_ms=T0),
     ),
     "too late to be sent: not sent": (
         RequestTooLate("too late"),
-        RequestNotSent(at_ms=T0, client_order_id=NAME, retry_at_ms=T0),
+        RequestNotSent(at_ms=T0, client_order_id=NAME, retry_at_ms=T0, requested_at_ms=T0),
     ),
     "not taken: refused for the moment": (
         ExchangeUnavailable("no connection"),
         refused(-503, "no connection"),
     ),
-    "no answer: unknown": (NoAnswer("time-out"), OutcomeUnknown(at_ms=T0, client_order_id=NAME)),
+    "no answer: unknown": (
+        NoAnswer("time-out"),
+        OutcomeUnknown(at_ms=T0, client_order_id=NAME, requested_at_ms=T0),
+    ),
 }
 
 
@@ -157,6 +167,16 @@ async def test_no_request_is_started_later_than_2_s_after_its_intent(
     fact = await carry_out(gateway, Clock(after_ms), "BTCUSDT", ENTRY)  # type: ignore[arg-type] # orders only
     assert bool(gateway.asked) is is_sent
     assert isinstance(fact, OutcomeUnknown if is_sent else RequestNotSent)
+
+
+@pytest.mark.parametrize(("after_ms", "is_sent"), [(14_999, True), (15_000, False)])
+async def test_the_entry_is_not_started_15_s_after_its_alert_however_young_its_intent(
+    after_ms: int, is_sent: bool
+) -> None:
+    gateway = OneAnswer(NoAnswer("time-out"))
+    entry = replace(ENTRY, requested_at_ms=T0 + 14_500)
+    await carry_out(gateway, Clock(after_ms), "BTCUSDT", entry)  # type: ignore[arg-type] # orders only
+    assert bool(gateway.asked) is is_sent
 
 
 # --- Timers and news ---

@@ -7,6 +7,7 @@ import pytest
 from core.domain.asks import FindOrder, ReadPosition, asks
 from core.domain.cycle import (
     EndedBy,
+    Fact,
     FillsRead,
     OperatorAction,
     OrderMissing,
@@ -121,6 +122,32 @@ class TestAPlacementWithoutAnswer:
         cancelled = story.cycle.order(first.client_order_id)
         assert cancelled is not None
         assert cancelled.request is Request.CANCEL
+
+    @pytest.mark.parametrize("news", ["refused", "not sent", "no answer"])
+    def test_what_came_of_it_is_no_news_of_the_request_that_followed(self, news: str) -> None:
+        story = Story().lose("entry")  # the API is frozen between commit and recording
+        missing(story, "entry", asked_after_ms=8_000)
+        missing(story, "entry", asked_after_ms=9_000)
+        again = story.order("entry")
+        assert (again.request, again.requested_at_ms) == (Request.PLACE, T0 + 9_000)
+        name, now = again.client_order_id, story.now_ms
+        late: dict[str, Fact] = {
+            "refused": OrderRefused(
+                at_ms=now,
+                client_order_id=name,
+                request=Request.PLACE,
+                code=-1008,
+                text="busy",
+                requested_at_ms=T0,
+            ),
+            "not sent": RequestNotSent(
+                at_ms=now, client_order_id=name, retry_at_ms=now, requested_at_ms=T0
+            ),
+            "no answer": OutcomeUnknown(at_ms=now, client_order_id=name, requested_at_ms=T0),
+        }
+        before = story.forget().cycle
+        assert story.tell(late[news]).wait(500).cycle == before
+        assert story.asked == []  # or the entry would be bought twice
 
     def test_refused_as_a_duplicate_it_exists_and_is_asked_about_at_once(self) -> None:
         story = Story().fill("entry", "60000").refuse("take_profit", -4116)
