@@ -153,7 +153,7 @@ def _bounds_asked(cycle: Cycle) -> tuple[Ask, ...]:
         for o in cycle.orders
     )
     if cycle.mark_price is None and (is_bounded or _has_close_expired(cycle)):
-        asked.append(Ask(question=ReadMark()))
+        asked.append(Ask(question=ReadMark(), every_ms=200))  # as often as a close is tried again
     return tuple(asked)
 
 

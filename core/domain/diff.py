@@ -158,14 +158,16 @@ def _next_guard_at(cycle: Cycle) -> int:
 def _next_attempt_at(cycle: Cycle, wish: WantedOrder) -> int:
     """Return when a new attempt is due: later and later after attempts that came to nothing."""
     attempts = sorted(cycle.of(wish.role, wish.number), key=lambda o: -o.attempt)
+    is_close = wish.role in CLOSING_ROLES
     failed = 0
     for order in attempts:
-        if order.executed or not _came_to_nothing(order):
+        # Of a close it is the remainder that counts: rule 9.
+        if not _came_to_nothing(order) or (order.executed and not is_close):
             break
         failed += 1
     if not failed:
         return 0
-    if wish.role in CLOSING_ROLES:
+    if is_close:
         return attempts[0].over_at_ms + quick_ms(failed)
     if wish.role in PROTECTING_ROLES and failed >= MAX_ATTEMPTS_IN_A_ROW:
         return attempts[0].over_at_ms + slow_ms(failed - MAX_ATTEMPTS_IN_A_ROW + 1)

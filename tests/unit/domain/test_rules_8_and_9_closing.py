@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from core.domain.asks import ReadMark, asks
 from core.domain.cycle import (
     CloseReason,
     EndedBy,
@@ -164,12 +165,17 @@ class TestNoCounterparty:
     def test_an_expired_remainder_goes_by_limit_at_the_bound(self) -> None:
         story = Story().entered().operator(OperatorAction.CLOSE).settle().forget()
         story.fill("close_long", "59900", "0.001").end("close_long", ReportedStatus.EXPIRED)
-        story.tell(MarkRead(at_ms=story.now_ms, price=dec("59800.03")))
-        assert story.asked == ["place close_long 0.003 @ MARKET"]  # progress: at once
-        story.end("close_long", ReportedStatus.EXPIRED)
-        story.tell(MarkRead(at_ms=story.now_ms, price=dec("59800.03"))).forget().wait(200)
+        story.tell(MarkRead(at_ms=story.now_ms, price=dec("59800.03"))).wait(199)
+        assert story.asked == []  # a book this thin is not hit again and again without a pause
+        story.wait(1)
         assert story.asked == ["place close_long 0.003 @ 56810.1"]
         assert story.order("close_long").kind is Kind.LIMIT_IOC
+
+    def test_a_bound_for_each_try_is_read_in_time(self) -> None:
+        story = Story().entered().operator(OperatorAction.CLOSE).settle()
+        story.end("close_long", ReportedStatus.EXPIRED)
+        ask = next(a for a in asks(story.cycle) if isinstance(a.question, ReadMark))
+        assert ask.every_ms <= 200  # the first pause of rule 9
 
     def test_short_is_bought_at_the_upper_bound(self) -> None:
         story = closing().refuse("close_short 1", -4131).forget()
