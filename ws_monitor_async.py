@@ -209,15 +209,19 @@ class Monitor:
         """Store what the exchange lists now: filters of all symbols, fees of those watched here."""
         await self._gateway.sync_clock()
         listed = await self._gateway.all_rules(None)
-        unknown = sorted(set(self.symbols) - {rules.symbol for rules in listed})
+        unlisted = set(self.symbols) - {rules.symbol for rules in listed}
+        unknown = sorted(unlisted - {rules.symbol for rules in await self._store.all_rules()})
         if unknown:
             raise StartRefused(
                 f"SYMBOLS: {', '.join(unknown)} is not listed by the exchange as a perpetual; "
                 "remove it or correct its name"
             )
+        for symbol in sorted(unlisted):  # delisted: the others are watched all the same
+            log.error("symbol not listed any more; take it out of SYMBOLS", symbol=symbol)
+            self._market.leave_out(symbol)
         now = self._gateway.now_ms()
         await self._store.save_rules(listed, read_at_ms=now, with_fees=False, is_whole_list=True)
-        for symbol in self.symbols:
+        for symbol in sorted(set(self.symbols) - unlisted):
             # One by one, each kept: the fees of forty symbols weigh more than a minute allows.
             await self._until_it_works(f"rules of {symbol}", partial(self._refresh_own, symbol))
         log.info("rules stored", listed=len(listed), watched=len(self.symbols))

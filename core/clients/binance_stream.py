@@ -124,6 +124,10 @@ class MarketStream:
         """Wait until closed. Raises what ended it otherwise: a bug in a callback."""
         await self._runner.wait()
 
+    def leave_out(self, symbol: str) -> None:
+        """Expect nothing of a symbol any more: it is not traded, and its silence says nothing."""
+        self._watches.pop(symbol, None)
+
     def reconnect(self, reason: str) -> None:
         """Make a new connection at once."""
         self._runner.reconnect(reason)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from config import Settings
+from core.clients.alert_store import UNLISTED
 from core.clients.binance_rest import connect_gateway
 from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
@@ -17,6 +19,7 @@ from core.engine import Desk
 from paper.exchange import Exchange, wall_ms
 from paper.server import listening
 from paper.world import World
+from tests.builders import btc_rules
 from ws_monitor_async import Monitor, StartRefused
 
 BTC = "BTCUSDT"
@@ -59,13 +62,20 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+async def until_watched(store: SqlCycleStore, running: "asyncio.Task[None]") -> None:
+    """Wait until the running monitor watches; its own error, if it ends instead."""
+    async with asyncio.timeout(20):
+        while not await store.is_watched(BTC):
+            if running.done():
+                running.result()
+            await asyncio.sleep(0.05)
+
+
 async def test_a_flat_account_in_one_way_mode_is_switched(migrated_sqlite_url: str) -> None:
     world = World(now_ms=wall_ms(), symbols=[BTC], dual_side=False)
     async with monitor(world, migrated_sqlite_url) as (watching, store):
         running = asyncio.create_task(watching.run())
-        async with asyncio.timeout(20):
-            while not await store.is_watched(BTC):  # noqa: ASYNC110 - another process's table
-                await asyncio.sleep(0.05)
+        await until_watched(store, running)
         running.cancel()
         await asyncio.wait({running})
     answer = world.request("GET", "/fapi/v1/positionSide/dual", {}, wall_ms())
@@ -116,3 +126,18 @@ async def test_a_symbol_that_stops_unexpectedly_raises_an_alarm_and_is_begun_ane
         (alarm,) = await store.raised_alarms(10)
     assert (alarm.symbol, alarm.kind, alarm.cycle_id) == (BTC, "symbol-stopped", None)
     assert alarm.text == "ZeroDivisionError: the log has the whole text"
+
+
+async def test_a_symbol_that_was_delisted_does_not_leave_the_others_unwatched(
+    migrated_sqlite_url: str,
+) -> None:
+    world = World(now_ms=wall_ms(), symbols=[BTC])
+    async with monitor(world, migrated_sqlite_url, ["GONEUSDT", BTC]) as (watching, store):
+        await store.save_rules([replace(btc_rules(), symbol="GONEUSDT")], read_at_ms=wall_ms())
+        running = asyncio.create_task(watching.run())
+        await until_watched(store, running)
+        gone = await store.rules("GONEUSDT")
+        assert gone is not None
+        assert gone.status == UNLISTED
+        running.cancel()
+        await asyncio.wait({running})

@@ -190,6 +190,20 @@ async def test_a_trade_inside_the_band_is_dropped_and_one_at_a_bound_is_not() ->
         assert await soon(heard.marks.get()) == (BTC, D("60500.0"))
 
 
+def test_the_silence_of_a_symbol_left_out_says_nothing() -> None:
+    stream = MarketStream(
+        base_url="",
+        bands={BTC: Band(), "GONEUSDT": Band()},
+        on_trade=Heard().on_trade,
+        silence_seconds=-1,  # so that all are silent for too long
+    )
+    assert stream.silence() == "no message of BTCUSDT, GONEUSDT for -1 s"
+    stream.leave_out("GONEUSDT")
+    assert stream.silence() == "no message of BTCUSDT for -1 s"
+    stream.leave_out(BTC)
+    assert stream.silence() is None
+
+
 async def test_a_dropped_market_connection_is_made_again_and_said() -> None:
     world, heard, band = World(now_ms=wall_ms(), symbols=[BTC]), Heard(), Band()
     band.want_all()
