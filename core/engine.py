@@ -76,6 +76,9 @@ from core.ports import Clock, CycleStore, Lease, OrderGateway
 
 log = structlog.get_logger(__name__)
 
+# The exchange takes a request whose timestamp is this far ahead of its clock, so an entry may fill
+# before the time at which, by our clock, it was accepted.
+CLOCKS_MAY_DIFFER_MS = 1_000
 START_WITHIN_MS = 2_000  # a request is not started later than this after its intent
 KEEP_ENDED_MS = 60_000  # an ended cycle's late fills are still ours
 MOST_WAITING_TRADES = 10_000
@@ -156,6 +159,11 @@ def _may_have_filled(order: OrderState, cycle: Cycle, position: PositionChecked)
     report, leg = (position.long, cycle.long) if is_long else (position.short, cycle.short)
     moved = report.quantity - leg.quantity
     return moved > 0 if order.is_opening else moved < 0
+
+
+def fills_since_ms(cycle: Cycle) -> int:
+    """Return from when on the exchange's list may hold executions of the cycle."""
+    return cycle.accepted_at_ms - CLOCKS_MAY_DIFFER_MS
 
 
 def may_always_send() -> bool:
@@ -566,24 +574,31 @@ class Desk:
 
     async def _read_fills(self, cycle: Cycle) -> FillsRead:
         fills = await self._around.gateway.fills(
-            self.symbol, since_ms=cycle.accepted_at_ms, after_trade_id=None
+            self.symbol, since_ms=fills_since_ms(cycle), after_trade_id=None
         )
-        return FillsRead(at_ms=self._now(), fills=fills)
+        counted = tuple(
+            fill
+            for fill in fills
+            if fill.time_ms >= cycle.accepted_at_ms or cycle.order(fill.client_order_id) is not None
+        )
+        return FillsRead(at_ms=self._now(), fills=counted)
 
     # --- The periodic check ---
 
     async def check(self, picture: AccountPicture | None = None) -> None:
         """Compare the open cycle with the exchange: positions, open orders, single orders.
 
+        So is one that has just ended: something of it may come to life where no stream tells it.
         Without a picture of the account the symbol's own is read. Raises ExchangeError where the
         exchange does not answer; then nothing was concluded.
         """
-        cycle = self.open_cycle
         if picture is None:
             picture = await self._read_picture()
         position = picture.positions.get(self.symbol)
         if position is None:
             raise ExchangeUnavailable(f"{self.symbol} is missing in the list of positions")
+        known = self._memory.cycles.values()
+        cycle = self.open_cycle or max(known, key=lambda c: c.ended_at_ms or 0, default=None)
         if cycle is None:
             return
         reports = picture.orders.get(self.symbol, ())

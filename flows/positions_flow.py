@@ -26,7 +26,7 @@ from core.domain.guards import NO_GUARDS, Guards
 from core.domain.settings import CycleSettings, Policy, SymbolRules
 from core.domain.step import take_step
 from core.domain.webhook import AlertContent
-from core.engine import Desk, carry_out
+from core.engine import Desk, carry_out, fills_since_ms
 from core.entry_checks import (
     CONDITIONAL_ORDERS_NEEDED,
     EntryPicture,
@@ -264,7 +264,7 @@ async def _priced(entries: Entries, cycle: Cycle) -> Cycle:
     """Return the cycle with its fills read: an order's answer tells how much, not at what price."""
     try:
         fills = await entries.gateway.fills(
-            cycle.symbol, since_ms=cycle.accepted_at_ms, after_trade_id=None
+            cycle.symbol, since_ms=fills_since_ms(cycle), after_trade_id=None
         )
     except ExchangeError as error:
         _log.info("fills not read", cycle=cycle.key, error=str(error))

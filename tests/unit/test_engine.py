@@ -469,6 +469,44 @@ def test_a_check_finds_what_no_stream_told() -> None:
     run(main())
 
 
+def test_a_check_finds_what_came_to_life_after_the_end() -> None:
+    async def main() -> None:
+        async with Stage(alert()) as stage:
+            await stage.enter("60000")
+            await stage.walk("60300")
+            entry = stage.cycle.entry_order
+            assert entry is not None
+            assert not stage.cycle.is_open
+            stage.market.disconnect()
+            again = replace(entry, requested_at_ms=stage.clock.now_ms())
+            await stage.gateway.place(stage.symbol, again)  # an id that is free fills twice
+            await stage.settle(1)
+            assert not stage.cycle.is_open
+            await stage.desk.check()
+            await stage.settle()
+            assert any(alarm.key.startswith("late") for alarm in stage.cycle.alarms)
+            await stage.finish()
+            assert not stage.cycle.is_open
+            assert not (await stage.gateway.positions(stage.symbol)).long.quantity
+
+    run(main())
+
+
+def test_an_entry_that_filled_before_it_was_accepted_by_a_clock_that_is_ahead_is_found() -> None:
+    async def main() -> None:
+        async with Stage(alert()) as stage:
+            stage.market.disconnect()
+            entry = await stage.begin("60000")
+            row = stage.store._cycles[stage.cycle_id]
+            row.cycle = replace(row.cycle, accepted_at_ms=row.cycle.accepted_at_ms + 900)
+            await stage.gateway.place(stage.symbol, entry)
+            await stage.settle()
+            assert [fill.quantity for fill in stage.cycle.fills] == [D("0.004")]
+            await stage.close()
+
+    run(main())
+
+
 def test_a_check_without_an_answer_concludes_nothing_and_says_so() -> None:
     async def main() -> None:
         async with Stage(alert()) as stage:
