@@ -74,6 +74,7 @@ STREAM_MAY_LAG_S = 5.0  # behind a check before it counts as broken
 SYNC_CLOCK_EVERY_S = 1800.0
 WIND_DOWN_S = 4.5  # a request's time-out and a little
 _LEASE_RETRY_S = 2.0
+_BEGIN_AGAIN_S = 1.0
 _OPERATOR_WAITS_S = 10.0
 _RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 
@@ -160,17 +161,29 @@ class Monitor:
             async with asyncio.TaskGroup() as tasks:
                 for symbol in self.symbols:
                     tasks.create_task(self._watch(symbol), name=f"watch {symbol}")
-                tasks.create_task(self._renew_leases(), name="leases")
-                tasks.create_task(self._poll(), name="poll")
-                tasks.create_task(self._check(), name="checks")
-                tasks.create_task(self._show_prices(), name="shown prices")
-                tasks.create_task(self._refresh_rules_daily(), name="rules")
-                tasks.create_task(self._keep_clock(), name="clock")
+                for name, work in (
+                    ("leases", self._renew_leases),
+                    ("poll", self._poll),
+                    ("checks", self._check),
+                    ("shown prices", self._show_prices),
+                    ("rules", self._refresh_rules_daily),
+                    ("clock", self._keep_clock),
+                ):
+                    tasks.create_task(self._keep_up(name, work), name=name)
                 tasks.create_task(self._market.wait(), name="market stream")
                 tasks.create_task(self._account.wait(), name="account stream")
         finally:
             await self._market.close()
             await self._account.close()
+
+    async def _keep_up(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do for ever what serves all symbols: an error that nobody foresaw ends no watch."""
+        while True:
+            try:
+                await work()
+            except Exception:  # the top of a task
+                log.exception("work stopped; begun again", work=name)
+            await asyncio.sleep(_BEGIN_AGAIN_S)
 
     async def wind_down(self) -> None:
         """Decide nothing new, and record the answers to what is under way."""
@@ -278,6 +291,7 @@ class Monitor:
     async def _acquire(self, symbol: str) -> Lease:
         told = False
         while True:
+            asked_at = time.monotonic()
             try:
                 lease = await self._store.acquire_lease(symbol, self._owner)
             except StoreError as error:
@@ -285,7 +299,8 @@ class Monitor:
                 lease = None
             else:
                 if lease is not None:
-                    self._renewed_at = time.monotonic()
+                    if not self._desks:  # or it would speak for the leases of the others
+                        self._renewed_at = asked_at
                     return lease
                 if not told:
                     log.info("another monitor watches; waiting for its lease", symbol=symbol)
@@ -323,12 +338,13 @@ class Monitor:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             leases = [desk.lease for desk in self._desks.values() if desk.lease is not None]
+            asked_at = time.monotonic()  # they run from then on, however late the answer comes
             try:
                 held = set(await self._store.renew_leases(leases))
             except StoreError as error:
                 log.warning("leases not renewed", error=str(error))
                 continue
-            self._renewed_at = time.monotonic()
+            self._renewed_at = asked_at
             for lease in leases:
                 if lease not in held and lease.symbol in self._desks:
                     self._desks[lease.symbol].fail(LeaseLost(f"{lease.symbol}: taken by another"))
@@ -414,6 +430,9 @@ class Monitor:
         except ExchangeError as error:
             log.warning("check failed", symbol=desk.symbol, error=str(error))
             is_answered = False
+        except Exception:  # of one symbol; the others are checked all the same
+            log.exception("check failed", symbol=desk.symbol)
+            is_answered = False
         await self._record_check(desk, is_good=is_connected and is_answered)
         return is_answered
 
@@ -469,9 +488,12 @@ class Monitor:
     def _account_event(self, event: AccountEvent) -> None:
         match event:
             case OrderNews(symbol=symbol, report=report):
+                desk = self._desks.get(symbol)
+                if desk is None:
+                    return
                 self._told.told(report)
-                if symbol in self._desks:
-                    self._desks[symbol].tell(report)
+                if not desk.reported(report):
+                    self._account.reconnect("too many of its events wait; it is not trusted")
             case PositionNews(symbol=symbol):
                 self._compare_position(event)
             case FundingNews(symbol=symbol):

@@ -81,7 +81,7 @@ log = structlog.get_logger(__name__)
 CLOCKS_MAY_DIFFER_MS = 1_000
 START_WITHIN_MS = 2_000  # a request is not started later than this after its intent
 KEEP_ENDED_MS = 60_000  # an ended cycle's late fills are still ours
-MOST_WAITING_TRADES = 10_000
+MOST_WAITING = 10_000  # trades, which are then folded; events, which are never dropped
 FUNDING_AT_MOST_EVERY_MS = 3_600_000  # it is settled on whole hours, every fourth or eighth mostly
 _FUNDING_MAY_LAG_MS = 120_000  # until a payment is listed; a position seconds old may still pay
 _MOST_FACTS_A_STEP = 500
@@ -287,6 +287,14 @@ class Desk:
         self._facts.append(_Queued(fact, cycle_id))
         self._news.set()
 
+    def reported(self, report: OrderReported) -> bool:
+        """Queue news of the account stream; False if more wait than it can be trusted with."""
+        self.tell(report)
+        if len(self._facts) <= MOST_WAITING:
+            return True
+        self._fold_trades()  # those are no events
+        return len(self._facts) <= MOST_WAITING
+
     async def tell_and_wait(self, fact: Fact, *, cycle_id: int) -> None:
         """Queue a fact and return once its step was saved."""
         done = asyncio.Event()
@@ -296,7 +304,7 @@ class Desk:
 
     def traded(self, price: Decimal, at_ms: int) -> None:
         """Queue a market trade at or outside the band; beyond the bound they are folded."""
-        if len(self._facts) >= MOST_WAITING_TRADES:
+        if len(self._facts) >= MOST_WAITING:
             self._fold_trades()
         self.tell(TradePrice(at_ms=at_ms, price=price))
 

@@ -16,6 +16,7 @@ from core.clients.binance_rest import connect_gateway
 from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
 from core.engine import Desk
+from core.ports import OperatorRequest
 from paper.exchange import Exchange, wall_ms
 from paper.server import listening
 from paper.world import World
@@ -27,7 +28,10 @@ BTC = "BTCUSDT"
 
 @asynccontextmanager
 async def monitor(
-    world: World, database_url: str, symbols: Sequence[str] = (BTC,)
+    world: World,
+    database_url: str,
+    symbols: Sequence[str] = (BTC,),
+    store_type: type[SqlCycleStore] = SqlCycleStore,
 ) -> AsyncIterator[tuple[Monitor, SqlCycleStore]]:
     """Yield a monitor of the world's account, not yet started."""
     world.trade(BTC, Decimal(60000), Decimal(1), time_ms=wall_ms(), now_ms=wall_ms())
@@ -39,7 +43,7 @@ async def monitor(
             api_secret=settings.api_secret,
             share_percent=50,
         )
-        store = SqlCycleStore(make_engine(database_url))
+        store = store_type(make_engine(database_url))
         try:
             yield (
                 Monitor(
@@ -139,5 +143,31 @@ async def test_a_symbol_that_was_delisted_does_not_leave_the_others_unwatched(
         gone = await store.rules("GONEUSDT")
         assert gone is not None
         assert gone.status == UNLISTED
+        running.cancel()
+        await asyncio.wait({running})
+
+
+class StumblingStore(SqlCycleStore):
+    """Meets a bug of ours at its first look for requests of people."""
+
+    looks = 0
+
+    async def operator_requests(self, symbols: Sequence[str]) -> tuple[OperatorRequest, ...]:
+        """Return them, but for the first time."""
+        type(self).looks += 1
+        if type(self).looks == 1:
+            raise KeyError("nobody foresaw this")
+        return await super().operator_requests(symbols)
+
+
+async def test_an_error_that_nobody_foresaw_ends_no_watch(migrated_sqlite_url: str) -> None:
+    world = World(now_ms=wall_ms(), symbols=[BTC])
+    async with monitor(world, migrated_sqlite_url, store_type=StumblingStore) as (watching, store):
+        running = asyncio.create_task(watching.run())
+        async with asyncio.timeout(20):
+            while StumblingStore.looks < 2:
+                assert not running.done()
+                await asyncio.sleep(0.05)
+        await until_watched(store, running)
         running.cancel()
         await asyncio.wait({running})

@@ -27,7 +27,7 @@ from core.domain.cycle import (
 )
 from core.engine import (
     KEEP_ENDED_MS,
-    MOST_WAITING_TRADES,
+    MOST_WAITING,
     Desk,
     Surroundings,
     carry_out,
@@ -234,13 +234,25 @@ def test_while_facts_wait_every_trade_is_wanted_and_afterwards_the_band_again() 
 def test_trades_beyond_the_bound_are_folded_into_highest_lowest_and_last() -> None:
     desk = Desk("BTCUSDT", Surroundings(gateway=None, store=None, clock=Clock()))  # type: ignore[arg-type] # unused
     desk.tell(TimePassed(at_ms=T0))
-    for number in range(MOST_WAITING_TRADES):
+    for number in range(MOST_WAITING):
         desk.traded(D(60_000 + number % 100), T0 + number)
     prices = [q.fact.price for q in desk._facts if isinstance(q.fact, TradePrice)]
-    assert desk.folded_trades == MOST_WAITING_TRADES - 1
+    assert desk.folded_trades == MOST_WAITING - 1
     assert {D(60_000), D(60_099)} <= set(prices)
     assert len(prices) == 4
     assert isinstance(desk._facts[0].fact, TimePassed)  # other facts are never folded
+
+
+def test_events_beyond_the_bound_are_kept_and_their_stream_is_not_trusted_any_more() -> None:
+    desk = Desk("BTCUSDT", Surroundings(gateway=None, store=None, clock=Clock()))  # type: ignore[arg-type] # unused
+    story = Story().fill("entry", "60000")
+    (report,) = (fact for fact in story.steps[-1].facts if isinstance(fact, OrderReported))
+    for number in range(100):
+        desk.traded(D(60_000 + number), T0)  # make room: the lowest and the last are enough
+    assert all(desk.reported(report) for _ in range(MOST_WAITING - 2))
+    assert not desk.reported(report)
+    kept = [q.fact for q in desk._facts if isinstance(q.fact, OrderReported)]
+    assert len(kept) == MOST_WAITING - 1
 
 
 # --- The database ---
