@@ -34,6 +34,7 @@ from core.clients.key_permissions import Key
 from core.clients.notices import NoticeQueue
 from core.clients.sql_store import SqlCycleStore
 from core.errors import (
+    AlertClosed,
     AlertForbidden,
     AlertInvalid,
     AlertTimedOut,
@@ -82,6 +83,7 @@ STATUS_OF: Final[tuple[tuple[type[TradeboxError], int], ...]] = (
     (SymbolBusy, 409),
     (SymbolUnwatched, 503),
     (AlertTimedOut, 503),
+    (AlertClosed, 503),
     (RequestRefused, 422),
     (ExchangeError, 503),
     (StoreUnavailable, 503),

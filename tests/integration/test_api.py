@@ -11,8 +11,9 @@ import pytest
 from core.clients.sql_store import SqlCycleStore
 from core.domain.cycle import CloseReason, OperatorAction, Phase, Request
 from core.domain.webhook import WebhookStatus
-from core.errors import CommitUnclear, StoreUnavailable
+from core.errors import AlertClosed, CommitUnclear, StoreUnavailable
 from flows.health import SYNC_EVERY_S
+from main import http_status_of
 from paper.world import World
 from simulation.faults import Fault, FaultKind
 from tests.integration.api_world import SYMBOL, Api, WallClock, running_api
@@ -113,6 +114,21 @@ async def test_flat_closes_the_open_cycle_where_that_is_wanted(migrated_sqlite_u
         assert (answer.status_code, answer.json()["status"]) == (200, "accepted")
         asked = await api.store.operator_requests([SYMBOL])
         assert [request.action for request in asked] == [OperatorAction.SIGNAL_CLOSE]
+
+
+def test_an_alert_that_was_taken_back_may_be_sent_again() -> None:
+    assert http_status_of(AlertClosed(1, status=WebhookStatus.TIMED_OUT)) == 503
+
+
+async def test_flat_uses_no_id_up_and_may_have_its_entrys(migrated_sqlite_url: str) -> None:
+    async with running_api(migrated_sqlite_url, flat_action="close") as api:
+        await api.send(body(id="a1"))
+        for used, status in (("a1", "duplicate"), ("b2", "refused")):  # refused: the symbol is busy
+            flat = f'{{"symbol": "BTCUSDT.P", "positionSide": "flat", "id": "{used}"}}'
+            closes = await api.send(flat)
+            assert (closes.status_code, closes.json()["status"]) == (200, "accepted")
+            assert (await api.webhook(closes)).status is WebhookStatus.ACCEPTED
+            assert (await api.send(body(id=used))).json()["status"] == status
 
 
 async def test_flat_for_a_symbol_that_nobody_lists_is_refused(api: Api) -> None:
