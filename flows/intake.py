@@ -253,7 +253,7 @@ class Intake:
             alert.payload,
             received_at_ms=progress.received_at_ms,
             symbol=alert.symbol or None,
-            # `flat` goes before the check for duplicates and uses no id up: often it is the entry's.
+            # `flat` goes before the check for duplicates and uses no id up: it may be the entry's.
             alert_id=None if alert.kind is AlertKind.FLAT else alert.alert_id,
             secret_id=progress.sender.secret_id,
             warnings=alert.warnings,

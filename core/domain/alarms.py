@@ -92,7 +92,7 @@ GUIDES: Final[dict[AlarmKind, Guide]] = {
     ),
     AlarmKind.REFUSED: Guide(
         severity=Severity.CRITICAL,
-        cause="The exchange refuses a protecting or a closing order.",
+        cause="The exchange refuses a protecting or a closing order, or a cancel.",
         action="It is tried again without end. Look at the code it gives: lack of margin needs "
         "funds, a symbol out of trading needs a close by hand in the exchange's app.",
     ),

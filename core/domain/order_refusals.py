@@ -46,7 +46,7 @@ def order_refused(cycle: Cycle, fact: OrderRefused) -> Cycle:
     if fact.request is Request.AMEND:
         return _amend_refused(cycle, order, why, fact)
     if fact.request is Request.CANCEL or why in (Refusal.MOMENT, Refusal.CLOCK):
-        return _later(cycle, order, fact.at_ms + quick_ms(order.refusals))
+        return _again_soon(cycle, order, why, fact)
     is_again = is_refused(before, Refusal.FOR_GOOD)
     match order.role:
         case Role.ENTRY:
@@ -69,6 +69,15 @@ def account_refused(cycle: Cycle, text: str, at_ms: int) -> Cycle:
         return cycle
     text = f"the account is refused: {text}"
     return cycle.with_another_alarm(AlarmKind.ACCOUNT_REFUSED, text, at_ms)
+
+
+def _again_soon(cycle: Cycle, order: OrderState, why: Refusal, fact: OrderRefused) -> Cycle:
+    """Return the cycle that repeats a cancel, or what was refused for the moment only."""
+    if why not in (Refusal.MOMENT, Refusal.CLOCK) and order.refusals >= MAX_ATTEMPTS_IN_A_ROW:
+        text = f"cancelling {order.role} {order.number} was refused: {fact.code} {fact.text}"
+        text, about = f"{text}; it is tried again without end", f"cancel-{order.client_order_id}"
+        cycle = cycle.with_alarm(AlarmKind.REFUSED, text, fact.at_ms, about=about)
+    return _later(cycle, order, fact.at_ms + quick_ms(order.refusals))
 
 
 def _level_refused(cycle: Cycle, order: OrderState, fact: OrderRefused, *, is_again: bool) -> Cycle:

@@ -185,6 +185,18 @@ class TestACancelWithoutAnswer:
         story = self.cancelling().refuse("level 1", -4117).wait(200)
         assert story.asked == ["cancel level 1"]
 
+    @pytest.mark.parametrize(("code", "is_told"), [(-4117, False), (-9999, True)])
+    def test_refused_again_and_again_for_no_passing_reason_a_person_is_told(
+        self, code: int, is_told: bool
+    ) -> None:
+        story = self.cancelling()
+        for refused in (1, 2, 3):
+            story.refuse("take_profit", code)  # LONG cannot be sold while it rests
+            alarms = [key for key in story.alarms if key.startswith("refused-cancel-")]
+            assert bool(alarms) is (is_told and refused == 3)
+            story.wait(5_000)
+        assert story.order("take_profit").request is Request.CANCEL
+
 
 class TestAClose:
     def closing(self) -> Story:
