@@ -83,6 +83,17 @@ class StartRefused(TradeboxError):
     """The monitor must not run like this; the text says why and what to do."""
 
 
+def check_pause_s(failed: int) -> float:
+    """Return how long after a check the next one is due; `failed`: so many in a row got no answer.
+
+    Nobody is watched until one succeeds, so it is made again soon; then later and later, or one
+    symbol that never answers (delisted) would use up the budget that all are checked with.
+    """
+    if not failed:
+        return CHECK_EVERY_S
+    return min(CHECK_EVERY_S, CHECK_AGAIN_S * 2.0 ** min(failed - 1, 10))
+
+
 async def handle_by_flow(desk: Desk, facts: tuple[Fact, ...]) -> None:
     """Let the flow that is named after the news handle it."""
     reports = [fact for fact in facts if isinstance(fact, OrderReported)]
@@ -385,13 +396,14 @@ class Monitor:
 
     async def _check(self) -> None:
         """Compare with the exchange at start, after every (re)connect and every minute."""
-        pause = CHECK_EVERY_S
+        pause, failed = CHECK_EVERY_S, 0
         while True:
             was_asked_for = await self._pause(self._check_now, pause)
-            is_answered = await self._check_all()
-            # Again soon: without an answer nobody is watched, and reads lag behind: what happened
-            # right before a connect may not show yet, and no stream is going to tell it.
-            pause = CHECK_EVERY_S if is_answered and not was_asked_for else CHECK_AGAIN_S
+            failed = 0 if await self._check_all() else failed + 1
+            # Again soon also after a connect: reads lag behind, so what happened right before it
+            # may not show yet, and no stream is going to tell it.
+            is_settling = was_asked_for and not failed
+            pause = CHECK_AGAIN_S if is_settling else check_pause_s(failed)
             if not self._ready.is_set() and self._is_watching():
                 self._ready.set()
                 log.info("monitor ready", symbols=",".join(self.symbols))

@@ -21,7 +21,7 @@ from paper.exchange import Exchange, wall_ms
 from paper.server import listening
 from paper.world import World
 from tests.builders import btc_rules
-from ws_monitor_async import Monitor, StartRefused
+from ws_monitor_async import Monitor, StartRefused, check_pause_s
 
 BTC = "BTCUSDT"
 
@@ -171,3 +171,9 @@ async def test_an_error_that_nobody_foresaw_ends_no_watch(migrated_sqlite_url: s
         await until_watched(store, running)
         running.cancel()
         await asyncio.wait({running})
+
+
+def test_a_check_without_an_answer_is_made_again_soon_and_then_later_and_later() -> None:
+    assert [check_pause_s(failed) for failed in (0, 1, 2, 3, 4, 5, 99)] == [
+        60, 5, 10, 20, 40, 60, 60,
+    ]  # fmt: skip
