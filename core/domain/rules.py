@@ -51,7 +51,9 @@ def wanted(cycle: Cycle) -> tuple[WantedOrder, ...]:
 def rule_1_entry(cycle: Cycle) -> tuple[WantedOrder, ...]:
     """Return the entry while it is not over; its quantity was fixed by the checks before it."""
     entry = cycle.entry_order
-    return () if entry is None or entry.is_over else (kept(entry),)
+    if entry is None or entry.is_over or cycle.close_long_asked:
+        return ()
+    return (kept(entry),)
 
 
 # --- Rule 2 ---

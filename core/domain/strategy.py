@@ -253,7 +253,8 @@ def _long_changed(cycle: Cycle) -> Cycle:
     is_trailing = cycle.trailing_stop is not None and cycle.phase is Phase.TRADING
     if is_trailing and cycle.long.quantity and _has_new_entry(cycle):
         cycle = trailing_ended(cycle)
-    if cycle.close_long_asked and not cycle.long.quantity:
+    is_filling = cycle.phase is Phase.ENTERING  # what is asked for now is meant for all of it
+    if cycle.close_long_asked and not cycle.long.quantity and not is_filling:
         cycle = replace(cycle, close_long_asked=False)
     return cycle
 

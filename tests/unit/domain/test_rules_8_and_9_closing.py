@@ -254,6 +254,18 @@ class TestOneSide:
         assert story.cycle.close_reason is CloseReason.OPERATOR
         assert "place close_short 1 0.103 @ MARKET" in story.asked
 
+    def test_long_alone_before_the_entry_filled_is_not_forgotten(self) -> None:
+        story = Story().operator(OperatorAction.CLOSE_LONG).fill("entry", "60000")
+        assert story.asked == ["place close_long 0.004 @ MARKET"]
+        story.fill("close_long", "60000")
+        assert story.cycle.close_reason is CloseReason.OPERATOR
+        assert story.settle().proven_flat().cycle.phase is Phase.ENDED
+
+    def test_long_alone_before_the_entry_was_taken_sends_it_no_more(self) -> None:
+        story = Story().refuse("entry", -1008).operator(OperatorAction.CLOSE_LONG).wait(5_000)
+        assert story.asked == []
+        assert story.proven_flat().cycle.close_reason is CloseReason.ENTRY_FAILED
+
     def test_long_alone_cancels_foreign_sells(self) -> None:
         story = Story().entered()
         for name, side in (("web_1", Side.SELL), ("web_2", Side.BUY)):
@@ -282,10 +294,9 @@ class TestOneSide:
         story.fill("close_short 1", "57900").settle()
         assert story.open == {"take_profit": "0.046 @ 58935.4"}
 
-    @pytest.mark.parametrize("action", [OperatorAction.CLOSE_LONG, OperatorAction.CLOSE_SHORT])
-    def test_a_side_that_is_flat_already_needs_nothing(self, action: OperatorAction) -> None:
-        story = Story().operator(action)
-        assert (story.cycle.close_long_asked, story.cycle.close_short_asked) == (False, False)
+    def test_a_side_that_is_flat_already_needs_nothing(self) -> None:
+        story = Story().operator(OperatorAction.CLOSE_SHORT)
+        assert not story.cycle.close_short_asked
         assert story.cycle.phase is Phase.ENTERING
 
 
