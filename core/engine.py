@@ -271,6 +271,8 @@ class Desk:
         """Take a cycle on (or its newer state), as loaded from the store."""
         self._memory.cycles[cycle.cycle_id] = cycle
         self._memory.asking.clear()
+        if not cycle.is_open:  # whoever saw it end may not have lived to ask
+            self.spawn(self._check_last_funding(cycle))
         orphans, self._orphans = self._orphans, []
         for _, report in orphans:
             self.tell(report)

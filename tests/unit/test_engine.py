@@ -504,6 +504,25 @@ def test_a_check_finds_what_came_to_life_after_the_end() -> None:
     run(main())
 
 
+def test_funding_that_nobody_lived_to_ask_for_at_the_end_is_asked_for_by_the_next() -> None:
+    async def main() -> None:
+        async with Stage(alert()) as stage:
+            await stage.enter("60000")
+            stage.market.disconnect()
+            stage.world.funding(stage.symbol, D("0.001"), stage.clock.now_ms())
+            await stage.trade("60000")
+            stage.market.connect()  # which tells nothing of it any more
+            stage.gateway.faults.add(Fault(kind=FaultKind.RESET, path="income", count=1))
+            await stage.walk("60300")
+            assert not stage.cycle.is_open
+            assert stage.cycle.funding == 0
+            await stage.restart_desk()
+            await stage.settle()
+            assert stage.cycle.funding == D("-0.24")
+
+    run(main())
+
+
 def test_an_entry_that_filled_before_it_was_accepted_by_a_clock_that_is_ahead_is_found() -> None:
     async def main() -> None:
         async with Stage(alert()) as stage:
