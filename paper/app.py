@@ -26,6 +26,7 @@ from paper.world import Answer, check_timing, missing_parameter
 
 log = logging.getLogger("paper")
 
+_BYTES = "surrogateescape"  # bytes that are not UTF-8 come back as they were
 _PAGE = "<html><head><title>Request blocked</title></head><body>Request blocked.</body></html>"
 
 
@@ -60,7 +61,7 @@ def build_app(exchange: Exchange, *, api_key: str, api_secret: str) -> web.Appli
 async def _rest(request: web.Request) -> web.StreamResponse:
     wire = request.app[_WIRE]
     query = request.raw_path.partition("?")[2]
-    body = await request.text()
+    body = (await request.read()).decode(errors=_BYTES)  # whatever it says it is encoded in
     params = _params(query, body)
     exchange = wire.exchange
     if exchange.now_ms() < exchange.closed_until_ms:
@@ -71,7 +72,11 @@ async def _rest(request: web.Request) -> web.StreamResponse:
     headers, refused = exchange.limits.count(
         request.remote or "", route, params, exchange.world.state.options, exchange.now_ms()
     )
-    refused = refused or _check_security(wire, request, route, params, query, body)
+    refused = (
+        refused
+        or _check_duplicates(query, body)
+        or _check_security(wire, request, route, params, query, body)
+    )
     if refused is not None:
         _log_refusal(request, refused)
         return _json(refused, headers)
@@ -178,6 +183,16 @@ def _params(query: str, body: str) -> dict[str, str]:
     return values | dict(parse_qsl(query, keep_blank_values=True))
 
 
+def _check_duplicates(*parts: str) -> Answer | None:
+    """Return the refusal of a request that says the same parameter twice in one place."""
+    for part in parts:
+        names = [name for name, _ in parse_qsl(part, keep_blank_values=True)]
+        if len(names) != len(set(names)):
+            text = "Duplicate values for a parameter detected."
+            return Answer(status=400, body={"code": -1101, "msg": text})
+    return None
+
+
 def _check_security(
     wire: _Wire,
     request: web.Request,
@@ -192,7 +207,7 @@ def _check_security(
     key = request.headers.get("X-MBX-APIKEY", "")
     if not key:
         return Answer(status=401, body={"code": -2014, "msg": "API-key format invalid."})
-    if not hmac.compare_digest(key.encode(), wire.api_key.encode()):
+    if not hmac.compare_digest(key.encode(errors=_BYTES), wire.api_key.encode()):
         text = "Invalid API-key, IP, or permissions for action."
         return Answer(status=401, body={"code": -2015, "msg": text})
     if route.security is Security.KEY:
@@ -201,18 +216,22 @@ def _check_security(
         if not params.get(name):
             return missing_parameter(name)
     text = _without_signature(query) + _without_signature(body)
-    expected = hmac.new(wire.api_secret.encode(), text.encode(), hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(expected, params["signature"].lower()):
+    signed, given = text.encode(errors=_BYTES), params["signature"].lower()
+    expected = hmac.new(wire.api_secret.encode(), signed, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(expected.encode(), given.encode(errors=_BYTES)):
         text = "Signature for this request is not valid."
         return Answer(status=400, body={"code": -1022, "msg": text})
     return check_timing(params, wire.exchange.now_ms())
 
 
 def _without_signature(text: str) -> str:
-    """Return the part of the transmitted text that is signed: all before the last parameter."""
-    if text.startswith("signature="):
-        return ""
-    return text.partition("&signature=")[0]
+    """Return the part of the transmitted text that is signed: all but a signature at its end.
+
+    A signature that is not the last parameter stays in, so that it never fits: nobody signed what
+    comes after it.
+    """
+    head, _, last = text.rpartition("&")
+    return head if last.startswith("signature=") else text
 
 
 def _json(answer: Answer, headers: dict[str, str] | None = None) -> web.Response:

@@ -20,6 +20,7 @@ PING_S, PONG_WITHIN_S = 180.0, 600.0
 LIFE_S = 24 * 3600.0
 MAX_REQUESTS_PER_SECOND = 10
 MAX_STREAMS = 1024
+_METHODS = "SUBSCRIBE, UNSUBSCRIBE, LIST_SUBSCRIPTIONS, SET_PROPERTY, GET_PROPERTY"
 
 log = logging.getLogger("paper")
 
@@ -188,27 +189,31 @@ class Hub:
         """Carry out one control message of a socket and return the reply."""
         try:
             request = msgspec.json.decode(text)
-            method, identity = request["method"], request.get("id")
-            params = request.get("params") or []
-            if not isinstance(params, list):
-                raise TypeError
-        except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
-            return {"code": 2, "msg": "Invalid request: unknown format"}
-        match method:
-            case "SUBSCRIBE":
-                self._subscribe(listener, [str(name) for name in params])
-            case "UNSUBSCRIBE":
-                self._unsubscribe(listener, [str(name) for name in params])
+        except msgspec.DecodeError:
+            return _control_error(3, "Invalid JSON: expected value at line 1 column 1")
+        if not isinstance(request, dict) or "method" not in request:
+            return _control_error(2, "Invalid request: missing field `method` at line 1 column 1")
+        identity, params = request.get("id"), request.get("params", [])
+        # the documents ask for an unsigned integer; clients send text too and are answered
+        is_number = isinstance(identity, int) and not isinstance(identity, bool) and identity >= 0
+        if not (is_number or identity is None or isinstance(identity, str)):
+            return _control_error(2, "Invalid request: request ID must be an unsigned integer")
+        if not isinstance(params, list):
+            return _control_error(2, "Invalid request: params must be a list", identity)
+        match request["method"]:
+            case "SUBSCRIBE" | "UNSUBSCRIBE" as method:
+                if not all(isinstance(name, str) for name in params):
+                    return _control_error(2, "Invalid request: stream must be a string", identity)
+                change = self._subscribe if method == "SUBSCRIBE" else self._unsubscribe
+                change(listener, params)
+                return {"result": None, "id": identity}
             case "LIST_SUBSCRIPTIONS":
                 return {"result": list(listener.streams), "id": identity}
-            case "SET_PROPERTY" if len(params) == 2 and params[0] == "combined":
-                listener.combined = bool(params[1])
-            case "GET_PROPERTY" if params == ["combined"]:
-                return {"result": listener.combined, "id": identity}
-            case _:
-                text = f"Invalid request: unknown method {method}"
-                return {"code": 2, "msg": text, "id": identity}
-        return {"result": None, "id": identity}
+            case "SET_PROPERTY" | "GET_PROPERTY" as method:
+                return _property(listener, params, identity, is_set=method == "SET_PROPERTY")
+            case unknown:
+                text = f"Invalid request: unknown variant {unknown}, expected one of {_METHODS}"
+                return _control_error(2, f"{text} at line 1 column 1", identity)
 
     def _subscribe(self, listener: Listener, names: list[str]) -> None:
         for name in names:
@@ -239,6 +244,28 @@ class Hub:
 
 def _at(event: Event) -> tuple[str, str]:
     return event.channel, event.stream
+
+
+def _control_error(code: int, text: str, identity: object = None) -> dict[str, Any]:
+    """Return the answer to a control message that is not carried out."""
+    body = {"code": code, "msg": text}
+    return body if identity is None else body | {"id": identity}
+
+
+def _property(
+    listener: Listener, params: list[Any], identity: object, *, is_set: bool
+) -> dict[str, Any]:
+    """Set or tell the one property that there is: whether messages come wrapped."""
+    if not params or not isinstance(params[0], str):
+        return _control_error(2, "Invalid request: property name must be a string", identity)
+    if params[0] != "combined":
+        return _control_error(0, "Unknown property", identity)
+    if not is_set:
+        return {"result": listener.combined, "id": identity}
+    if len(params) != 2 or not isinstance(params[1], bool):
+        return _control_error(1, "Invalid value type: expected Boolean", identity)
+    listener.combined = params[1]
+    return {"result": None, "id": identity}
 
 
 async def _send_all(listener: Listener) -> None:

@@ -67,6 +67,35 @@ async def test_keys_and_signatures_are_checked(wire: Wire) -> None:
     assert body["code"] == -1102
 
 
+async def test_nothing_may_follow_the_signature(wire: Wire) -> None:
+    text = urlencode({**BUY, "timestamp": wall_ms()})
+    signed = f"{text}&signature={sign(text)}"
+    status, body = await wire.send_raw("POST", "v1/order", f"{signed}&newClientOrderId=other")
+    assert (status, body["code"]) == (400, -1022)
+    _, body = await wire.send_raw("POST", "v1/order", f"signature={sign(text)}&{text}")
+    assert body["code"] == -1022
+    assert wire.exchange.world.position(BTC, "LONG") == 0
+
+
+async def test_a_parameter_that_is_sent_twice_is_refused(wire: Wire) -> None:
+    text = urlencode({**BUY, "timestamp": wall_ms()}) + "&quantity=0.005"
+    status, body = await wire.send_raw("POST", "v1/order", f"{text}&signature={sign(text)}")
+    assert (status, body["code"]) == (400, -1101)
+    status, body = await wire.send_raw("GET", "v1/depth", "symbol=BTCUSDT&symbol=ETHUSDT")
+    assert (status, body["code"]) == (400, -1101)
+
+
+async def test_bytes_that_are_no_text_are_refused_like_any_other_mistake(wire: Wire) -> None:
+    url = f"{wire.address}/fapi/v1/order"
+    headers = {"X-MBX-APIKEY": DEFAULT_KEY, "Content-Type": "text/plain; charset=nonsense"}
+    body = b"symbol=\xff\xfe&timestamp=1&signature=\xff"
+    async with wire.session.post(url, data=body, headers=headers) as response:
+        assert (await response.json())["code"] == -1022
+    asked = urlencode({"timestamp": wall_ms(), "signature": "\xe9"})
+    status, answer = await wire.send_raw("GET", "v1/openOrders", asked)
+    assert (status, answer["code"]) == (400, -1022)
+
+
 async def test_old_and_future_timestamps_are_refused(wire: Wire) -> None:
     for drift, code in ((-6000, -1021), (2000, -1021)):
         status, body = await wire.send("POST", "v1/order", **BUY, timestamp=wall_ms() + drift)
@@ -211,9 +240,36 @@ async def test_subscribing_and_unsubscribing(wire: Wire) -> None:
     await next_of(socket)
     await socket.send_json({"method": "GET_PROPERTY", "params": ["combined"], "id": 5})
     assert await next_of(socket) == {"result": True, "id": 5}
-    for wrong in ("no json", "[]", '{"method":"FLY","id":6}', '{"method":"SUBSCRIBE","params":1}'):
-        await socket.send_str(wrong)
-        assert (await next_of(socket))["code"] == 2
+
+
+PROPERTY = '{"method":"SET_PROPERTY","params":%s,"id":6}'
+WRONG_MESSAGES = {  # what is sent, the code and the beginning of the answer
+    "no json": (3, "Invalid JSON"),
+    "[]": (2, "Invalid request: missing field `method`"),
+    '{"id":6}': (2, "Invalid request: missing field `method`"),
+    '{"method":"FLY","id":6}': (2, "Invalid request: unknown variant FLY, expected one of"),
+    '{"method":"SUBSCRIBE","params":1,"id":6}': (2, "Invalid request: params"),
+    '{"method":"SUBSCRIBE","params":[1],"id":6}': (2, "Invalid request: stream"),
+    '{"method":"LIST_SUBSCRIPTIONS","id":-1}': (2, "Invalid request: request ID"),
+    '{"method":"LIST_SUBSCRIPTIONS","id":{}}': (2, "Invalid request: request ID"),
+    PROPERTY % "[]": (2, "Invalid request: property name"),
+    PROPERTY % '["colour",true]': (0, "Unknown property"),
+    PROPERTY % '["combined"]': (1, "Invalid value type: expected Boolean"),
+    PROPERTY % '["combined","yes"]': (1, "Invalid value type: expected Boolean"),
+}
+
+
+@pytest.mark.parametrize(("message", "answer"), WRONG_MESSAGES.items(), ids=WRONG_MESSAGES.keys())
+async def test_control_messages_that_are_wrong_are_told_so(
+    wire: Wire, message: str, answer: tuple[int, str]
+) -> None:
+    socket = await wire.listen("/market/ws/btcusdt@aggTrade")
+    await socket.send_str(message)
+    told = await next_of(socket)
+    assert told["code"] == answer[0]
+    assert told["msg"].startswith(answer[1])
+    await wire.trade("60010")
+    assert (await next_of(socket))["e"] == "aggTrade"  # and nothing has changed
 
 
 async def test_the_private_route_takes_keys_in_every_documented_form(wire: Wire) -> None:
