@@ -1,10 +1,11 @@
 """The running exchange: one world, its listeners, its faults and its state file."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -79,7 +80,8 @@ class Exchange:
         if changed or account:
             self._dirty = True
             if self._journal is not None:  # before anybody hears of it
-                self._journal.append(self.world.state, account, [symbol])
+                with self._on_disk():
+                    self._journal.append(self.world.state, account, [symbol])
         for event in account:
             text = narrate.line(event)
             if text is not None:
@@ -199,31 +201,48 @@ class Exchange:
                 continue
             if self._dirty:
                 self._dirty = False
-                self._journal.sync()
+                with self._on_disk():
+                    self._journal.sync()
             is_due = time.monotonic() - self._saved_at >= SAVE_EVERY_S
             if is_due or self._journal.size > MAX_JOURNAL:
                 self.save()
 
     def save(self) -> None:
-        """Write the whole state down; a reader sees the old file or the new one."""
+        """Write the whole state down; a reader sees the old file or the new one.
+
+        Raises:
+            StateFileError: the disk did not take it; what was written before is still good.
+        """
         if self._state_path is None or self._journal is None:
             return
         self._dirty, self._saved_at = False, time.monotonic()
         self._generation = max(self._generation + 1, wall_ms())
         whole = self.world.snapshot() | {"generation": self._generation}
         beside = self._state_path.with_name(self._state_path.name + ".new")
-        with beside.open("wb") as file:
-            file.write(msgspec.json.encode(whole))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, self._state_path)
-        self._journal.begin(self._generation, self.world.state)
+        with self._on_disk():
+            with beside.open("wb") as file:
+                file.write(msgspec.json.encode(whole))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, self._state_path)
+            self._journal.begin(self._generation, self.world.state)
 
     def close(self) -> None:
         """Write everything down for the last time."""
         self.save()
         if self._journal is not None:
             self._journal.close()
+
+    @contextlib.contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        """Turn what a disk refuses into one line for the operator."""
+        try:
+            yield
+        except OSError as error:
+            raise StateFileError(
+                f"state file {self._state_path} cannot be written: {error.strerror}; the account "
+                "on disk is as it was before"
+            ) from error
 
     def _listen(self, names: Iterable[str]) -> None:
         self.world.listen(names)

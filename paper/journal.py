@@ -39,18 +39,25 @@ class Journal:
         self._file = -1
         self._entries = 0
         self._fills = 0
+        self._failure: OSError | None = None
         self.size = 0
 
     def begin(self, generation: int, state: State) -> None:
         """Start anew behind a snapshot that has just been written."""
         self.close()
-        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+        self._file = os.open(self.path, flags, 0o600)
+        self._failure = None
         self._entries, self._fills = len(state.books.entries), len(state.books.fills)
         self.size = 0
         self._write({"generation": generation})
 
     def append(self, state: State, events: Iterable[Event], symbols: Iterable[str]) -> None:
-        """Write down what these account events changed; `symbols`: also whose settings did."""
+        """Write down what these account events changed; `symbols`: also whose settings did.
+
+        Raises:
+            OSError: the disk did not take it, now or earlier; only a new snapshot helps.
+        """
         if self._file < 0:
             return
         orders, algos, touched = _touched(events)
@@ -68,7 +75,9 @@ class Journal:
         self._write(line)
 
     def sync(self) -> None:
-        """Make sure that what was written survives a loss of power too."""
+        """Make sure that what was written survives a loss of power too; raises like `append`."""
+        if self._failure is not None:
+            raise self._failure
         if self._file >= 0:
             os.fsync(self._file)
 
@@ -81,21 +90,31 @@ class Journal:
     def read_into(self, snapshot: dict[str, Any]) -> int:
         """Bring a snapshot up to date; return how many lines it took."""
         try:
-            lines = self.path.read_bytes().split(b"\n")
+            # a loss of power leaves zeros where the file had grown and nothing was written yet
+            written = self.path.read_bytes().partition(b"\0")[0]
         except FileNotFoundError:
             return 0
-        header, *changes = lines
-        if not header or msgspec.json.decode(header).get("generation") != snapshot["generation"]:
-            return 0  # of an older snapshot, which already holds it all
-        complete = changes[:-1]  # after the last line break comes nothing, or a line cut off
-        for text in complete:
+        lines = written.split(b"\n")[:-1]  # after the last line break: nothing, or a line cut off
+        if not lines or msgspec.json.decode(lines[0]).get("generation") != snapshot["generation"]:
+            return 0  # not begun, or of an older snapshot; the snapshot holds it all
+        for text in lines[1:]:
             _apply(snapshot["state"], msgspec.json.decode(text))
-        return len(complete)
+        return len(lines) - 1
 
     def _write(self, line: dict[str, Any]) -> None:
         # the same form as in the snapshot: amounts as text, keys of objects as text
         plain = msgspec.to_builtins(line, str_keys=True)
-        self.size += os.write(self._file, msgspec.json.encode(plain) + b"\n")
+        data = msgspec.json.encode(plain) + b"\n"
+        if self._failure is not None:
+            raise self._failure
+        try:
+            left = memoryview(data)
+            while left:  # a disk that is nearly full takes a part
+                left = left[os.write(self._file, left) :]
+        except OSError as error:
+            self._failure = error
+            raise
+        self.size += len(data)
 
 
 def _touched(events: Iterable[Event]) -> tuple[set[int], set[int], set[str]]:

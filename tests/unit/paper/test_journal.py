@@ -1,5 +1,7 @@
 """What is on disk: snapshot and journal give the account back, wherever a crash cuts them."""
 
+import errno
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -84,6 +86,52 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     assert found is not None
     found.check()
     assert _account(found) == before
+
+
+def test_a_journal_may_end_at_any_byte(tmp_path: Path) -> None:
+    desk = _busy(tmp_path / "paper.json")
+    journal = tmp_path / "paper.json.journal"
+    whole = journal.read_bytes()
+    starts = [0, *(place + 1 for place, byte in enumerate(whole) if byte == ord("\n"))]
+    cuts = {place + more for place in starts for more in (-1, 0, 1, 12)}
+    for cut in sorted(cut for cut in cuts if 0 <= cut <= len(whole)):
+        for tail in (b"", b"\0" * 40):  # a killed program, a loss of power
+            journal.write_bytes(whole[:cut] + tail)
+            found = load_world(desk.path)
+            assert found is not None
+            found.check()
+    journal.write_bytes(whole)
+    found = load_world(desk.path)
+    assert found is not None
+    assert _account(found) == _account(desk.bench.world)
+
+
+def test_a_full_disk_is_said_so_and_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = _busy(tmp_path / "paper.json")
+    before = _account(desk.bench.world)
+    write, room = os.write, [40]
+
+    def nearly_full(file: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        done = write(file, data[: room[0]])
+        room[0] -= done
+        return done
+
+    monkeypatch.setattr(os, "write", nearly_full)
+    for _ in range(2):  # and it stays so, for the next line would follow a gap
+        with pytest.raises(StateFileError, match=r"cannot be written: No space left"):
+            desk.order("SELL", "0.005")
+    monkeypatch.undo()
+    found = load_world(desk.path)
+    assert found is not None
+    assert _account(found) == before
+    desk.exchange.save()  # a new snapshot holds everything
+    found = load_world(desk.path)
+    assert found is not None
+    assert _account(found) == _account(desk.bench.world)
 
 
 def test_a_journal_of_an_older_snapshot_is_not_taken(tmp_path: Path) -> None:
