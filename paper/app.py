@@ -20,6 +20,7 @@ from paper.control import control_routes
 from paper.exchange import Exchange
 from paper.faults import ERRORS, Fault
 from paper.hub import PRIVATE, ROUTES, UNROUTED, Listener
+from paper.limits import FIRST_BAN_MS
 from paper.routes import ROUTES as REST_ROUTES
 from paper.routes import Route, Security
 from paper.world import Answer, check_timing, missing_parameter
@@ -65,7 +66,7 @@ async def _rest(request: web.Request) -> web.StreamResponse:
     params = _params(query, body)
     exchange = wire.exchange
     if exchange.now_ms() < exchange.closed_until_ms:
-        return _error_answer("maintenance")
+        return _error_answer("maintenance", exchange.now_ms())
     route = REST_ROUTES.get((request.method, request.path))
     if route is None:
         return _json(exchange.world.request(request.method, request.path, {}, exchange.now_ms()))
@@ -148,9 +149,9 @@ async def _suffer(
         case "refuse":
             return _json(Answer(status=fault.status, body={"code": fault.code, "msg": fault.msg}))
         case "error":
-            return _error_answer(fault.error)
+            return _error_answer(fault.error, exchange.now_ms())
         case "lose" if fault.how == "503":
-            return _error_answer("unknown")
+            return _error_answer("unknown", exchange.now_ms())
         case "lose":
             _reset(request)
             return web.Response()  # goes nowhere: the connection is gone
@@ -159,10 +160,11 @@ async def _suffer(
     return None
 
 
-def _error_answer(name: str) -> web.Response:
+def _error_answer(name: str, now_ms: int) -> web.Response:
     status, code, text = ERRORS[name]
     if not code:
         return web.Response(status=status, text=_PAGE, content_type="text/html")
+    text = text.replace("{until}", str(now_ms + FIRST_BAN_MS))
     return _json(Answer(status=status, body={"code": code, "msg": text}))
 
 

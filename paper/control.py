@@ -308,7 +308,7 @@ async def _streams(exchange: Exchange, request: web.Request) -> Any:
 
 
 async def _feed(exchange: Exchange, _request: web.Request) -> Any:
-    return _player(exchange).report()
+    return _feed_report(exchange) or _player(exchange).report()
 
 
 async def _feed_start(exchange: Exchange, _request: web.Request) -> Any:
@@ -330,7 +330,16 @@ async def _feed_step(exchange: Exchange, request: web.Request) -> Any:
     return player.report()
 
 
+def _feed_report(exchange: Exchange) -> dict[str, Any] | None:
+    """Return how far a feed is; None for the manual one."""
+    if exchange.live_report is not None:
+        return exchange.live_report()
+    return None if exchange.player is None else exchange.player.report()
+
+
 def _player(exchange: Exchange) -> Any:
+    if exchange.live_report is not None:
+        raise ValueError("the feed is live: there is no clock to start, pause or step")
     if exchange.player is None:
         raise ValueError("the feed is manual: POST /paper/trade")
     return exchange.player
@@ -346,7 +355,7 @@ async def _state(exchange: Exchange, _request: web.Request) -> Any:
     return {
         "now_ms": exchange.now_ms(),
         "last": {s: f"{p:f}" for s, p in exchange.known_prices().items()},
-        "feed": None if exchange.player is None else exchange.player.report(),
+        "feed": _feed_report(exchange),
         "listeners": exchange.hub.report(),
         "snapshot": exchange.world.snapshot(),
     }

@@ -5,9 +5,10 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -60,6 +61,7 @@ class Exchange:
         self.closed_until_ms = 0  # maintenance
         self._held_back: dict[str, Event] = {}
         self.player: Player | None = None
+        self.live_report: Callable[[], dict[str, Any]] | None = None  # of a live feed
         self._state_path = state_path
         self._journal = None if state_path is None else Journal(state_path)
         self._generation = 0

@@ -40,7 +40,7 @@ _TIMEOUT = (
     "Timeout waiting for response from backend server. Send status unknown; execution status "
     "unknown."
 )
-ERRORS: dict[str, tuple[int, int, str]] = {  # name: status, code, text
+ERRORS: dict[str, tuple[int, int, str]] = {  # name: status, code (0: a page of HTML), text
     "unknown": (503, -1000, UNKNOWN_OUTCOME),
     "unavailable": (503, -1000, "Service Unavailable."),
     "throttled": (503, -1008, THROTTLED),
@@ -48,10 +48,13 @@ ERRORS: dict[str, tuple[int, int, str]] = {  # name: status, code, text
     "bus": (400, -1006, "An unexpected response was received from the message bus. "
             "Execution status unknown."),
     "timeout": (408, -1007, _TIMEOUT),
-    "waf": (403, 0, ""),  # not JSON
+    "waf": (403, 0, ""),
+    "gateway": (502, 0, ""),
     "html": (200, 0, ""),
     "limit": (429, -1003, "Too many requests; current limit is 2400 request weight per 1 MINUTE. "
               "Please use WebSocket Streams for live updates to avoid polling the API."),
+    "banned": (418, -1003, "Way too many requests; IP banned until {until}. Please use WebSocket "
+               "Streams for live updates to avoid bans."),
     "orders": (429, -1015, "Too many new orders; current limit is 300 orders per 10 SECOND."),
     "maintenance": (503, -1016, "This service is no longer available."),
     "unauthorised": (401, -2015, "Invalid API-key, IP, or permissions for action."),

@@ -34,6 +34,8 @@ class LiveFeed:
         self.connections = 0
         self.heard = 0
         self.skipped = 0
+        self._is_connected = False
+        exchange.live_report = self.report
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -47,13 +49,19 @@ class LiveFeed:
                 except (aiohttp.ClientError, TimeoutError, OSError) as error:
                     reason = f"{type(error).__name__}: {error}"
                 pause_s = FIRST_PAUSE_S if self.heard > heard else pause_s
+                self._is_connected = False
                 log.warning("live feed lost (%s); again in %.0f s", reason, pause_s)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
     def report(self) -> dict[str, Any]:
         """Return how the feed does, JSON-able."""
-        return {"connections": self.connections, "heard": self.heard, "skipped": self.skipped}
+        return {
+            "connected": self._is_connected,
+            "connections": self.connections,
+            "heard": self.heard,
+            "skipped": self.skipped,
+        }
 
     async def _follow(self, session: aiohttp.ClientSession) -> None:
         names = [
@@ -64,6 +72,7 @@ class LiveFeed:
         url = f"{self._streams}/market/stream?streams={'/'.join(names)}"
         async with session.ws_connect(url, max_msg_size=0) as socket:
             self.connections += 1
+            self._is_connected = True
             log.info("live feed connected to %s", self._streams)
             while True:
                 message = await socket.receive(timeout=SILENCE_S)

@@ -211,7 +211,10 @@ def account_v2(desk: Desk, _params: Params, now_ms: int) -> Body:
         "multiAssetsMargin": False,
         "tradeGroupId": -1,
     }
-    return flags | _totals(desk, now_ms) | {"positions": rows}
+    totals = _totals(desk, now_ms)
+    for asset in totals["assets"]:
+        asset["marginAvailable"] = True  # V3 says it in multi-assets mode only
+    return flags | totals | {"positions": rows}
 
 
 def position_risk_v2(desk: Desk, params: Params, _now_ms: int) -> Body:

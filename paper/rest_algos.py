@@ -29,9 +29,11 @@ def place_algo(desk: Desk, params: Params, now_ms: int) -> Body:
     return render.algo_answer(desk.state, algo)
 
 
-def query_algo(desk: Desk, params: Params, _now_ms: int) -> Body:
+def query_algo(desk: Desk, params: Params, now_ms: int) -> Body:
     """GET /fapi/v1/algoOrder."""
     algo = _find_algo(desk, params, errors.NO_SUCH_ORDER)
+    if _is_forgotten_algo(algo, now_ms):
+        raise RefusedError(*errors.NO_SUCH_ORDER)
     if desk.state.options.forgetful_algo_query and algo.status is AlgoStatus.NEW:
         raise RefusedError(*errors.NO_SUCH_ORDER)  # as seen on the live exchange
     return render.algo_record(desk.state, algo)
@@ -174,5 +176,7 @@ def _find_algo(desk: Desk, params: Params, otherwise: tuple[int, str]) -> AlgoOr
 
 
 def _is_forgotten_algo(algo: AlgoOrder, now_ms: int) -> bool:
+    """They are kept like plain orders: 3 days where nothing came of them, 90 otherwise."""
+    age = now_ms - algo.created_ms
     ended = algo.status in (AlgoStatus.CANCELED, AlgoStatus.EXPIRED, AlgoStatus.REJECTED)
-    return ended and now_ms - algo.created_ms > 3 * DAY_MS
+    return age > 90 * DAY_MS or (ended and age > 3 * DAY_MS)

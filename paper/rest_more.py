@@ -29,6 +29,14 @@ def fee_burn(_desk: Desk, _params: Params, _now_ms: int) -> Body:
     return {"feeBurn": False}
 
 
+def change_fee_burn(_desk: Desk, params: Params, _now_ms: int) -> Body:
+    """POST /fapi/v1/feeBurn: there is no BNB to pay fees with."""
+    params.required("feeBurn")
+    if params.flag("feeBurn"):
+        raise RefusedError(-1020, "This operation is not supported.")
+    return {"code": 200, "msg": "success"}
+
+
 def adl_quantile(desk: Desk, params: Params, _now_ms: int) -> Body:
     """GET /fapi/v1/adlQuantile: every open leg stands in the first fifth of the queue."""
     rows = []

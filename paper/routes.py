@@ -109,6 +109,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/fapi/v1/multiAssetsMargin"): _read(rest_more.multi_assets, 30),
     ("POST", "/fapi/v1/multiAssetsMargin"): _signed(rest_more.change_multi_assets),
     ("GET", "/fapi/v1/feeBurn"): _read(rest_more.fee_burn, 30),
+    ("POST", "/fapi/v1/feeBurn"): _signed(rest_more.change_fee_burn),
     ("GET", "/fapi/v1/adlQuantile"): _read(rest_more.adl_quantile, 5),
     ("GET", "/fapi/v1/forceOrders"): _read(rest_more.force_orders, by_symbol(20, 50)),
     ("POST", "/fapi/v1/positionMargin"): _signed(rest_more.change_position_margin),

@@ -34,7 +34,11 @@ async def test_every_error_before_and_after_the_order_took_effect(
 ) -> None:
     await wire.control("faults", {"action": "error", "error": name, "when": when, "seed": 5})
     status, body = await wire.send("POST", "v1/order", **BUY, newClientOrderId="a")
-    assert (status, body["code"], body["msg"]) == ERRORS[name]
+    expected, code, text = ERRORS[name]
+    assert (status, body["code"]) == (expected, code)
+    assert body["msg"].startswith(text.partition("{until}")[0])
+    if name == "banned":
+        assert int(body["msg"].split("until ")[1].split(".")[0]) > wall_ms()
     held = wire.exchange.world.position(BTC, "LONG") > 0
     assert held == (when == "after")
     log = (await wire.control("faults"))["log"]
@@ -44,9 +48,10 @@ async def test_every_error_before_and_after_the_order_took_effect(
 
 
 async def test_a_firewall_answers_no_json(wire: Wire) -> None:
-    await wire.control("faults", {"action": "error", "error": "waf", "when": "before"})
-    async with wire.session.get(f"{wire.address}/fapi/v1/time") as answer:
-        assert (answer.status, answer.content_type) == (403, "text/html")
+    for name, status in (("waf", 403), ("gateway", 502)):
+        await wire.control("faults", {"action": "error", "error": name, "when": "before"})
+        async with wire.session.get(f"{wire.address}/fapi/v1/time") as answer:
+            assert (answer.status, answer.content_type) == (status, "text/html")
 
 
 async def test_a_taker_finds_a_part_of_what_it_asks_for(wire: Wire) -> None:

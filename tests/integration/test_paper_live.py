@@ -58,6 +58,18 @@ async def test_real_prices_and_paper_money() -> None:
         assert exchange.world.position(BTC, "LONG") == D("0.004")
         assert binance.exchange.world.position(BTC, "LONG") == 0
         assert feed.report()["skipped"] == 0
+        assert feed.report()["connected"]
+
+
+async def test_the_control_interface_tells_of_a_live_feed() -> None:
+    async with running() as binance:
+        exchange = Exchange(World(now_ms=wall_ms(), symbols=[BTC]))
+        feed = LiveFeed(exchange, [BTC], streams=binance.address.replace("http", "ws"))
+        async with running(exchange) as ours:
+            assert await ours.control("feed") == feed.report()
+            assert (await ours.control("state"))["feed"]["connected"] is False
+            async with ours.session.post(f"{ours.address}/paper/feed/pause") as answer:
+                assert "the feed is live" in (await answer.json())["error"]
 
 
 async def test_it_connects_again_and_skips_what_it_cannot_read(

@@ -237,3 +237,19 @@ def test_a_stop_on_the_way_frees_no_margin_for_what_lies_behind_it() -> None:
     bench.trade("58900")
     assert bench.long() == D("0.020")
     assert bench.order_story("guard")[-1] == ("TRADE", "FILLED")
+
+
+DAY_MS = 24 * 3600 * 1000
+
+
+def test_a_conditional_order_is_kept_as_long_as_a_plain_one() -> None:
+    bench = Bench()
+    bench.stop("SELL", "SHORT", "57000", quantity="0.01", id="gone")
+    bench.ok("DELETE", "v1/algoOrder", clientAlgoId="gone")
+    _hedge(bench)
+    bench.trade("57800")
+    bench.now_ms += 3 * DAY_MS
+    assert bench.code("GET", "v1/algoOrder", clientAlgoId="gone") == -2013
+    assert bench.get("v1/algoOrder", clientAlgoId="hedge")["algoStatus"] == "FINISHED"
+    bench.now_ms += 87 * DAY_MS
+    assert bench.code("GET", "v1/algoOrder", clientAlgoId="hedge") == -2013

@@ -118,6 +118,6 @@ def test_what_the_system_protection_never_throttles(
 
 
 def test_every_error_has_a_status_and_a_code() -> None:
-    assert {status for status, _, _ in ERRORS.values()} >= {401, 403, 408, 429, 503}
+    assert {status for status, _, _ in ERRORS.values()} >= {401, 403, 408, 418, 429, 502, 503}
     assert all(code < 0 or not text for _, code, text in ERRORS.values())
     assert "maintenance" in DEEDS

@@ -15,6 +15,8 @@ def test_settings_of_one_asset_and_no_discount() -> None:
     assert bench.code("POST", "v1/multiAssetsMargin", multiAssetsMargin="true") == -1020
     assert bench.code("POST", "v1/multiAssetsMargin", multiAssetsMargin="false") == -4171
     assert bench.get("v1/feeBurn") == {"feeBurn": False}
+    assert bench.code("POST", "v1/feeBurn", feeBurn="true") == -1020
+    assert bench.ok("POST", "v1/feeBurn", feeBurn="false")["code"] == 200
     assert bench.ok("POST", "v1/stock/contract")["code"] == 200
 
 
