@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NoReturn
 
+import msgspec
 import uvloop
 
 from paper.exchange import Exchange, StateFileError, load_world, wall_ms
@@ -19,6 +21,7 @@ from paper.feeds import LIVE, MANUAL, SCENARIO, FeedError, FeedPlan, Ticks, pars
 from paper.hub import LIFE_S
 from paper.limits import Limits
 from paper.live import MAX_SYMBOLS, STREAMS, LiveFeed
+from paper.options import Options, changed
 from paper.player import Player
 from paper.replay import replay, symbols_of
 from paper.rules import BUILT_IN, SymbolRules
@@ -116,10 +119,21 @@ def _add_switches(parser: argparse.ArgumentParser) -> None:
     add("--forgetful-algo-query", action="store_true", help="GET algoOrder: -2013 while it waits")
     add("--client-id-limit", type=int, default=36, choices=(35, 36), help="longest client id")
     add("--countdown-algos", action="store_true", help="countdownCancelAll ends these too")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", dest="more",
+        help="any other option, by its name in docs/paper.md; may be given again")  # fmt: skip
+
+
+def _options(options: argparse.Namespace, feed: str) -> Options:
+    """Return how the exchange behaves: what the command line says, defaults for all else."""
+    more = dict(text.partition("=")[::2] for text in options.more)
+    try:
+        return changed(Options(**_switches(options, feed)), more)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise _UsageError(f"--set {' '.join(options.more)}: {error}") from error
 
 
 def _switches(options: argparse.Namespace, feed: str) -> dict[str, Any]:
-    """Return the exchange's options that the command line says."""
+    """Return what the switches with a name of their own say."""
     simple = feed == MANUAL
 
     def chosen(value: str | None) -> bool:
@@ -203,7 +217,8 @@ async def _play(player: Player) -> None:
 
 
 def _world(options: argparse.Namespace, plan: FeedPlan) -> World:
-    switches = _switches(options, plan.kind)
+    found = _options(options, plan.kind)
+    switches = {f.name: getattr(found, f.name) for f in fields(found)}
     if options.state is not None:
         loaded = load_world(options.state)
         if loaded is not None:

@@ -27,7 +27,7 @@ class Admission:
         rules, market = self._known(order.symbol)
         self.match_price(order)
         self._check_filters(order, rules, market)
-        self._check_unique(order.client_id)
+        self._check_unique(order.client_id, by_algo=False)
         if len(self._book.open_orders(order.symbol)) >= rules.max_orders:
             raise RefusedError(-2025, "Reach max open order limit.")
         if order.reduce_only:
@@ -80,7 +80,7 @@ class Admission:
         if not algo.reduce_only:
             at = algo.price if has_price else algo.trigger or algo.activate_price or price or ZERO
             rules.check_notional(at, algo.quantity)
-        self._check_unique(algo.client_id)
+        self._check_unique(algo.client_id, by_algo=True)
         if len(self._book.armed_algos()) >= self._state.options.max_open_algos:
             raise RefusedError(-4045, "Reach max stop order limit.")
         if trailing.is_trailing(algo):
@@ -181,8 +181,8 @@ class Admission:
                 "rejected. The order will not be recorded in the order history",
             )
 
-    def _check_unique(self, client_id: str) -> None:
-        if self._book.is_taken(client_id):
+    def _check_unique(self, client_id: str, *, by_algo: bool) -> None:
+        if self._book.is_taken(client_id, by_algo=by_algo):
             raise RefusedError(-4116, "ClientOrderId is duplicated.")
 
     def _closable_part(self, order: PlainOrder) -> Decimal:

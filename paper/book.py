@@ -75,11 +75,13 @@ class Book:
         """Return the latest conditional order of this client id."""
         return self._latest_algo.get(client_id)
 
-    def is_taken(self, client_id: str) -> bool:
-        """Return whether an open order of either kind bears this client id."""
+    def is_taken(self, client_id: str, *, by_algo: bool) -> bool:
+        """Return whether an open order bears this client id: of either kind where they share."""
+        shared = self._state.options.shared_ids
         plain, algo = self._latest.get(client_id), self._latest_algo.get(client_id)
-        is_plain = plain is not None and plain.is_open
-        return is_plain or (algo is not None and algo.status is AlgoStatus.NEW)
+        is_plain = plain is not None and plain.is_open and (shared or not by_algo)
+        is_algo = algo is not None and algo.status is AlgoStatus.NEW and (shared or by_algo)
+        return is_plain or is_algo
 
     def closable(
         self, symbol: str, position_side: PositionSide, side: Side, *, without: int | None = None

@@ -68,26 +68,6 @@ class _OutsideCancel(_Ask, tag_field="action", tag="cancel"):
     client_id: str
 
 
-class _Options(_Ask):
-    """What may be changed while the exchange runs, see `paper.state.Options`."""
-
-    maker_fee: Decimal | None = None
-    taker_fee: Decimal | None = None
-    spread_ticks: int | None = None
-    over_close: Literal["reject", "cut"] | None = None
-    child_first: bool | None = None
-    account_first: bool | None = None
-    forgetful_algo_query: bool | None = None
-    book: Literal["exact", "model"] | None = None
-    depth_quote: Decimal | None = None
-    maker_fill: Literal["touched", "through"] | None = None
-    self_trade_prevention: bool | None = None
-    client_id_limit: int | None = None
-    funding_schedule: bool | None = None
-    margin_call_ratio: Decimal | None = None
-    countdown_cancels_algos: bool | None = None
-
-
 class _Status(_Ask):
     symbol: str
     status: str
@@ -198,9 +178,7 @@ async def _funding(exchange: Exchange, request: web.Request) -> Any:
 
 
 async def _options(exchange: Exchange, request: web.Request) -> Any:
-    asked = msgspec.json.decode(await request.read(), type=_Options, strict=False)
-    changes = {f: getattr(asked, f) for f in asked.__struct_fields__}
-    exchange.world.change_options(**{f: v for f, v in changes.items() if v is not None})
+    exchange.world.change_options(**msgspec.json.decode(await request.read(), type=dict[str, Any]))
     return msgspec.to_builtins(exchange.world.state.options)
 
 

@@ -13,8 +13,9 @@ from decimal import ROUND_CEILING, Decimal
 from itertools import islice
 from typing import NamedTuple
 
+from paper.options import Options
 from paper.rules import SymbolRules
-from paper.state import ZERO, Market, Options, PlainOrder, Side, State
+from paper.state import ZERO, Market, PlainOrder, Side, State
 
 GAP = Decimal("0.00005")
 GROWTH = Decimal("0.25")

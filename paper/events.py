@@ -83,7 +83,7 @@ def order_update(
         "m": fill.maker if fill else False,
         "R": order.reduce_only,
         "wt": working_type,
-        "ot": order.type,
+        "ot": order.origin or order.type,
         "ps": order.position_side.value,
         "cp": order.close_position,
         "rp": trim(fill.realised) if fill else "0",

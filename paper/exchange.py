@@ -94,27 +94,31 @@ class Exchange:
     def _publish(self, event: Event) -> None:
         """Send one event out, unless a fault says otherwise."""
         if not self._held_back and not self.faults.disturbs_streams:
-            self.hub.publish(event, self.world.listen_key)
+            self._send(event)
             return
         route = PRIVATE if event.channel == "account" else event.channel
         fault = self.faults.take_stream(route, event.stream, self.now_ms())
         behind = self._held_back.pop(route, None)
-        key = self.world.listen_key
         match None if fault is None else fault.action:
             case "drop":
                 pass
             case "duplicate":
-                self.hub.publish(event, key)
-                self.hub.publish(event, key)
+                self._send(event)
+                self._send(event)
             case "late" if fault is not None:
                 loop = asyncio.get_running_loop()
-                loop.call_later(fault.delay_ms / 1000, self.hub.publish, event, key)
+                loop.call_later(fault.delay_ms / 1000, self._send, event, self.world.listen_key)
             case "reorder":
                 self._held_back[route] = event  # it goes out after the next one
             case _:
-                self.hub.publish(event, key)
+                self._send(event)
         if behind is not None:
-            self.hub.publish(behind, key)
+            self._send(behind)
+
+    def _send(self, event: Event, key: str = "") -> None:
+        """Hand an event to its listeners; `key`: the listen key of when it happened."""
+        by_event = self.world.state.options.private_stream == "event"
+        self.hub.publish(event, key or self.world.listen_key, by_event=by_event)
 
     def do(self, fault: Fault) -> None:
         """Do now what a fault says that concerns nobody's request."""

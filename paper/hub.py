@@ -62,13 +62,16 @@ class Hub:
 
     # --- delivery --------------------------------------------------------------------------
 
-    def publish(self, event: Event, listen_key: str) -> None:
-        """Hand an event to everybody who subscribed to it on the right route."""
+    def publish(self, event: Event, listen_key: str, *, by_event: bool = False) -> None:
+        """Hand an event to everybody who subscribed to it on the right route.
+
+        `by_event`: wrapped account events bear their type as the stream's name, not the key.
+        """
         if event.channel == "account":
             # an expiry is the last thing that the holder of the old key hears
             key = event.data.get("listenKey", listen_key)
             listeners = self._index.get((PRIVATE, key)) if key else None
-            self._deliver(PRIVATE, event, key, listeners)
+            self._deliver(PRIVATE, event, event.stream if by_event else key, listeners)
             return
         self._deliver(event.channel, event, event.stream, self._index.get(_at(event)))
         if event.channel == PUBLIC:  # all that addresses without a route still get

@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from paper.options import Options
 from paper.routes import Route
-from paper.state import Options
 from paper.world import Answer
 
 MINUTE_MS, TEN_SECONDS_MS = 60_000, 10_000
@@ -52,7 +52,7 @@ class Limits:
             caller.minute, caller.weight, caller.beyond = minute, 0, 0
         if self.is_enforced and now_ms < caller.banned_until_ms:
             return _retry(options, caller.banned_until_ms - now_ms), _banned(address, caller)
-        caller.weight += route.weigh(params)
+        caller.weight += route.weigh(params, options)
         headers = {"X-MBX-USED-WEIGHT-1M": str(caller.weight)}
         if self.is_enforced and caller.weight > options.weight_limit:
             caller.beyond += 1

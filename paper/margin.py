@@ -161,14 +161,16 @@ def _solve(state: State, legs: list[Leg], balance: Decimal) -> Decimal:
 def bracket_room(
     state: State, rules: SymbolRules, position_side: PositionSide, orders: list[PlainOrder]
 ) -> Decimal:
-    """Return how much notional the leg may still take at the symbol's leverage."""
+    """Return how much notional the leg (or both legs) may still take at the symbol's leverage."""
     symbol = rules.symbol
-    current = leg(state.books, symbol, position_side)
-    taken = abs(current.amount) * mark_of(state, symbol) + sum(
+    counts_both = state.options.bracket_counts == "both"
+    sides = list(PositionSide) if counts_both else [position_side]
+    held = sum((abs(leg(state.books, symbol, side).amount) for side in sides), ZERO)
+    taken = held * mark_of(state, symbol) + sum(
         (
             o.price * o.remaining
             for o in orders
-            if o.symbol == symbol and o.position_side == position_side and not o.reduce_only
+            if o.symbol == symbol and o.position_side in sides and not o.reduce_only
         ),
         ZERO,
     )

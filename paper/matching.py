@@ -489,6 +489,7 @@ class Matching:
             queue=0,
             algo_id=algo.algo_id,
             stp_mode=algo.stp_mode,
+            origin=algo.type if self._state.options.child_origin == "algo" else "",
         )
 
     def _finish_algo(self, child: PlainOrder, now_ms: int) -> None:

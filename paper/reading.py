@@ -34,7 +34,8 @@ def is_reducing(desk: Desk, params: Params, side: Side, position_side: PositionS
     """Return whether the order may only reduce; Hedge Mode knows it from the sides."""
     asked = params.flag("reduceOnly")
     if desk.state.dual_side:
-        if asked:
+        refuses = desk.state.options.false_reduce_only == "refuse"
+        if asked or (refuses and params.text("reduceOnly") is not None):
             raise not_required("reduceOnly")
         return desk.is_closing(side, position_side)
     return asked

@@ -5,7 +5,7 @@ from typing import Any
 
 from paper import trailing
 from paper.rules import SymbolRules
-from paper.state import ZERO, AlgoOrder, Fill, PlainOrder, Side, State
+from paper.state import ZERO, AlgoOrder, Fill, PlainOrder, PositionSide, Side, State
 
 
 def plain_answer(state: State, order: PlainOrder) -> dict[str, Any]:
@@ -22,14 +22,14 @@ def plain_answer(state: State, order: PlainOrder) -> dict[str, Any]:
         "cumQty": rules.rest_quantity(order.executed),
         "timeInForce": order.time_in_force,
         "type": order.type,
-        "reduceOnly": order.reduce_only,
+        "reduceOnly": order.reduce_only and _shows_reduce_only(state, order),
         "closePosition": order.close_position,
         "side": order.side.value,
         "positionSide": order.position_side.value,
         "stopPrice": rules.rest_price(ZERO),
         "workingType": "CONTRACT_PRICE",
         "priceProtect": False,
-        "origType": order.type,
+        "origType": order.origin or order.type,
         "priceMatch": order.price_match,
         "selfTradePreventionMode": order.stp_mode,
         "goodTillDate": order.good_till_ms,
@@ -49,8 +49,16 @@ def plain_record(state: State, order: PlainOrder) -> dict[str, Any]:
     }
 
 
-def user_trade(rules: SymbolRules, fill: Fill) -> dict[str, Any]:
+def _shows_reduce_only(state: State, order: PlainOrder) -> bool:
+    """In Hedge Mode nobody can ask for it: the exchange knows a close from its sides."""
+    is_asked = order.position_side is PositionSide.BOTH
+    return is_asked or state.options.closes_show_reduce_only
+
+
+def user_trade(state: State, fill: Fill) -> dict[str, Any]:
     """Return a row of userTrades."""
+    rules = state.rules[fill.symbol]
+    commission = -fill.commission if state.options.commission_sign == "minus" else fill.commission
     return {
         "symbol": fill.symbol,
         "id": fill.trade_id,
@@ -62,7 +70,7 @@ def user_trade(rules: SymbolRules, fill: Fill) -> dict[str, Any]:
         "quoteQty": f"{fill.quote:f}",
         "baseQty": "0",
         "realizedPnl": f"{fill.realised:.8f}",
-        "commission": f"{fill.commission:.8f}",
+        "commission": f"{commission:.8f}",
         "commissionAsset": rules.quote,
         "marginAsset": rules.quote,
         "pair": fill.symbol,

@@ -30,7 +30,8 @@ def change_position_mode(desk: Desk, params: Params, _now_ms: int) -> Body:
     wanted = params.flag("dualSidePosition")
     if wanted == desk.state.dual_side:
         raise RefusedError(-4059, "No need to change position side.")
-    if desk.matching.book.open_orders() or desk.matching.book.armed_algos():
+    holds = desk.matching.book.armed_algos() if desk.state.options.algos_hold_mode else []
+    if desk.matching.book.open_orders() or holds:
         raise RefusedError(-4067, "Position side cannot be changed if there exists open orders.")
     if margin.open_legs(desk.state):
         raise RefusedError(-4068, "Position side cannot be changed if there exists position.")

@@ -20,7 +20,8 @@ def place(desk: Desk, params: Params, now_ms: int) -> Body:
     desk.matching.admission.admit(order)
     accepted = render.plain_answer(desk.state, order)
     desk.matching.place(order, now_ms)
-    if params.text("newOrderRespType") == "RESULT":
+    is_filled = order.type == "MARKET" and desk.state.options.market_ack == "filled"
+    if is_filled or params.text("newOrderRespType") == "RESULT":
         return render.plain_answer(desk.state, order)
     return accepted | {"orderId": order.order_id}  # ACK: as it was before it met the book
 
@@ -124,7 +125,7 @@ def user_trades(desk: Desk, params: Params, now_ms: int) -> Body:
         and (order_id is None or fill.order_id == order_id)
         and (fill.trade_id >= from_id if from_id is not None else start <= fill.time_ms <= end)
     ]
-    return [render.user_trade(rules, fill) for fill in rows[:limit]]
+    return [render.user_trade(desk.state, fill) for fill in rows[:limit]]
 
 
 # --- reading requests ----------------------------------------------------------------------

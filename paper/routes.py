@@ -14,11 +14,12 @@ from paper import (
     rest_orders,
 )
 from paper.desk import Desk
+from paper.options import Options
 from paper.params import Params
 
 Body = dict[str, Any] | list[dict[str, Any]] | list[list[Any]]
 Handler = Callable[[Desk, Params, int], Body]
-Weight = int | Callable[[Mapping[str, str]], int]
+Weight = int | Callable[[Mapping[str, str], Options], int]
 
 
 class Security(StrEnum):
@@ -38,26 +39,36 @@ class Route(NamedTuple):
     is_account_read: bool
     orders: int = 0
 
-    def weigh(self, params: Mapping[str, str]) -> int:
+    def weigh(self, params: Mapping[str, str], options: Options) -> int:
         """Return the IP weight of a request."""
-        return self.weight if isinstance(self.weight, int) else self.weight(params)
+        return self.weight if isinstance(self.weight, int) else self.weight(params, options)
 
 
 def by_symbol(one: int, every: int) -> Weight:
     """Weigh a request by whether it names a symbol."""
-    return lambda params: one if params.get("symbol") else every
+    return lambda params, _options: one if params.get("symbol") else every
 
 
-def by_depth(params: Mapping[str, str]) -> int:
+def by_depth(params: Mapping[str, str], _options: Options) -> int:
     """Weigh a request for the order book."""
     limit = _limit(params, 500)
     return next((w for top, w in ((50, 2), (100, 5), (500, 10)) if limit <= top), 20)
 
 
-def by_klines(params: Mapping[str, str]) -> int:
+def by_klines(params: Mapping[str, str], _options: Options) -> int:
     """Weigh a request for candles."""
     limit = _limit(params, 500)
     return next((w for top, w in ((99, 1), (499, 2), (1000, 5)) if limit <= top), 10)
+
+
+def by_version(_params: Mapping[str, str], options: Options) -> int:
+    """Weigh a read of the account in its second version."""
+    return options.v2_weight
+
+
+def by_amendment(_params: Mapping[str, str], options: Options) -> int:
+    """Weigh an amendment."""
+    return options.amend_weight
 
 
 def _limit(params: Mapping[str, str], default: int) -> int:
@@ -101,7 +112,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("DELETE", "/fapi/v1/listenKey"): _key(rest_account.close_listen_key),
     ("POST", "/fapi/v1/order"): _signed(rest_orders.place, 0, orders=1),
     ("POST", "/fapi/v1/order/test"): _signed(rest_orders.test, 0),
-    ("PUT", "/fapi/v1/order"): _signed(rest_orders.amend, 0, orders=1),
+    ("PUT", "/fapi/v1/order"): _signed(rest_orders.amend, by_amendment, orders=1),
     ("DELETE", "/fapi/v1/order"): _signed(rest_orders.cancel),
     ("DELETE", "/fapi/v1/allOpenOrders"): _signed(rest_orders.cancel_all),
     ("GET", "/fapi/v1/continuousKlines"): _open(rest_more.continuous_klines, by_klines),
@@ -138,11 +149,11 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/fapi/v1/accountConfig"): _read(rest_account.account_config, 5),
     ("GET", "/fapi/v1/leverageBracket"): _read(rest_account.leverage_brackets),
     ("GET", "/fapi/v1/commissionRate"): _read(rest_account.commission_rate, 20),
-    ("GET", "/fapi/v2/balance"): _read(rest_account.balance, 5),
+    ("GET", "/fapi/v2/balance"): _read(rest_account.balance, by_version),
     ("GET", "/fapi/v3/balance"): _read(rest_account.balance, 5),
-    ("GET", "/fapi/v2/account"): _read(rest_account.account_v2, 5),
+    ("GET", "/fapi/v2/account"): _read(rest_account.account_v2, by_version),
     ("GET", "/fapi/v3/account"): _read(rest_account.account_v3, 5),
-    ("GET", "/fapi/v2/positionRisk"): _read(rest_account.position_risk_v2, 5),
+    ("GET", "/fapi/v2/positionRisk"): _read(rest_account.position_risk_v2, by_version),
     ("GET", "/fapi/v3/positionRisk"): _read(rest_account.position_risk_v3, 5),
     ("GET", "/fapi/v1/income"): _read(rest_account.income, 30),
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
+from paper.options import Options
 from paper.rules import SymbolRules
 
 ZERO = Decimal(0)
@@ -80,6 +81,7 @@ class PlainOrder:
     stp_mode: str = "EXPIRE_MAKER"
     good_till_ms: int = 0
     price_match: str = "NONE"
+    origin: str = ""  # the type of the conditional order that it was, where that is to be seen
 
     @property
     def remaining(self) -> Decimal:
@@ -235,33 +237,6 @@ class Market:
     funding_rate: Decimal = Decimal("0.00010000")
     next_funding_ms: int = 0  # in market time; 0: the next full interval
     fundings: list[FundingRate] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How this exchange behaves where Binance's behaviour is unconfirmed or can be chosen."""
-
-    maker_fee: Decimal = Decimal("0.0002")
-    taker_fee: Decimal = Decimal("0.0005")
-    spread_ticks: int = 0  # 0: bid = ask = last
-    over_close: str = "reject"  # or "cut": a close larger than what is closable
-    child_first: bool = False  # fills of a triggered order before ALGO_UPDATE TRIGGERED
-    account_first: bool = True  # ACCOUNT_UPDATE before ORDER_TRADE_UPDATE
-    forgetful_algo_query: bool = False  # GET algoOrder answers -2013 for an open order
-    max_open_algos: int = 200
-    book: str = "exact"  # or "model": spread and depth around the feed's price, see depth.py
-    depth_quote: Decimal = Decimal(20_000)  # what the best level of the modelled book holds
-    maker_fill: str = "touched"  # or "through": only a trade beyond the price fills a maker
-    self_trade_prevention: bool = False  # False: our own orders never meet each other
-    client_id_limit: int = 36  # 35: an id of 36 characters is refused with -4015
-    funding_schedule: bool = False  # settle funding at full intervals of market time
-    funding_interval_ms: int = 8 * 3600 * 1000
-    margin_call_ratio: Decimal = Decimal("0.8")  # maintenance margin ÷ margin balance
-    countdown_cancels_algos: bool = False
-    weight_limit: int = 2400  # a minute and address
-    orders_minute: int = 1200
-    orders_ten_seconds: int = 300
-    retry_after: bool = False  # whether 429 and 418 say when to come back
 
 
 @dataclass(slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from paper.events import Event
 from paper.forced import Forced
 from paper.market_streams import MarketStreams
 from paper.matching import Ids, Matching
+from paper.options import Options, changed
 from paper.params import Params, missing
 from paper.reports import ledger_report
 from paper.routes import ROUTES, Route
@@ -27,7 +28,6 @@ from paper.state import (
     AlgoOrder,
     AlgoStatus,
     Market,
-    Options,
     OrderStatus,
     PlainOrder,
     PositionSide,
@@ -75,7 +75,6 @@ class World:
         maker_fee: Decimal = Decimal("0.0002"),
         taker_fee: Decimal = Decimal("0.0005"),
         dual_side: bool = True,
-        over_close: str = "reject",
         child_first: bool = False,
         account_first: bool = True,
         forgetful_algo_query: bool = False,
@@ -84,14 +83,13 @@ class World:
     ) -> None:
         """Open an exchange with the named or given symbols; none named: all built-in ones.
 
-        `more` are further fields of `paper.state.Options`, where each is described.
+        `more` are further fields of `paper.options.Options`, where each is described.
         """
         rules = [BUILT_IN[s] if isinstance(s, str) else s for s in symbols or BUILT_IN]
         options = Options(
             maker_fee=maker_fee,
             taker_fee=taker_fee,
             spread_ticks=spread_ticks,
-            over_close=over_close,
             child_first=child_first,
             account_first=account_first,
             forgetful_algo_query=forgetful_algo_query,
@@ -124,7 +122,7 @@ class World:
         if route is None:
             text = f"Path {path}, Method {method} is invalid"
             return Answer(status=404, body={"code": -5000, "msg": text})
-        refused = check_timing(params, now_ms)
+        refused = check_timing(params, now_ms, self._state.options.longest_window_ms)
         if refused is not None:
             return refused
         frozen = self._frozen_for(route, now_ms)
@@ -295,8 +293,8 @@ class World:
         self._frozen_until_ms = until_ms
 
     def change_options(self, **changes: Any) -> None:
-        """Change how the exchange behaves from now on; the names are those of `Options`."""
-        self._state.options = replace(self._state.options, **changes)
+        """Change how the exchange behaves from now on; raises ValueError like `changed`."""
+        self._state.options = changed(self._state.options, changes)
 
     def set_status(self, symbol: str, status: str) -> None:
         """Change the status of a symbol, as in a trading halt."""
@@ -470,7 +468,7 @@ class World:
         raise RefusedError(*errors.UNKNOWN_ORDER)
 
 
-def check_timing(params: Mapping[str, str], now_ms: int) -> Answer | None:
+def check_timing(params: Mapping[str, str], now_ms: int, longest_window_ms: int) -> Answer | None:
     """Return the refusal of a request whose timestamp is malformed, too old or too new."""
     reader = Params(params)
     try:
@@ -479,8 +477,8 @@ def check_timing(params: Mapping[str, str], now_ms: int) -> Answer | None:
         return _refusal(refusal)
     if timestamp is None:
         return None
-    if window is not None and not 0 < window <= 60_000:
-        return _refusal(RefusedError(-1131, "recvWindow must be less than 60000."))
+    if window is not None and not 0 < window <= longest_window_ms:
+        return _refusal(RefusedError(-1131, f"recvWindow must be less than {longest_window_ms}."))
     if timestamp >= now_ms + AHEAD_MS:
         text = "Timestamp for this request was 1000ms ahead of the server's time."
         return _refusal(RefusedError(-1021, text))

@@ -193,5 +193,7 @@ async def test_limits_are_enforced_told_and_lead_to_a_ban() -> None:
 async def test_switches_can_be_changed_while_it_runs(wire: Wire) -> None:
     options = await wire.control("options", {"book": "model", "taker_fee": "0"})
     assert (options["book"], options["maker_fill"]) == ("model", "touched")
+    async with wire.session.post(f"{wire.address}/paper/options", json={"book": "best"}) as answer:
+        assert (answer.status, "book" in (await answer.json())["error"]) == (400, True)
     await wire.control("status", {"symbol": BTC, "status": "TRADING_HALT"})
     assert (await wire.send("POST", "v1/order", **BUY))[1]["code"] == -4140

@@ -152,11 +152,13 @@ async def test_switches_on_the_command_line_reach_a_loaded_state_too(tmp_path: P
     async with _running("--feed", "manual", "--state", str(state)) as program:
         options = await program.control("options", {})
         assert (options["book"], options["maker_fill"]) == ("exact", "touched")
-    switches = ("--book", "model", "--maker-fill", "through", "--stp", "on", "--taker-fee", "0")
+    switches = ["--book", "model", "--maker-fill", "through", "--stp", "on", "--taker-fee", "0"]
+    switches += ["--set", "v2_weight=10", "--set", "shared_ids=false"]
     async with _running("--feed", "manual", "--state", str(state), *switches) as program:
         options = await program.control("options", {})
         assert (options["book"], options["maker_fill"]) == ("model", "through")
         assert (options["self_trade_prevention"], options["taker_fee"]) == (True, "0")
+        assert (options["v2_weight"], options["shared_ids"]) == (10, False)
 
 
 async def test_the_state_is_saved_while_it_runs(tmp_path: Path) -> None:
@@ -231,6 +233,8 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "a wallet of nothing": (("--wallet", "-5"), "--wallet must be above zero"),
     "a bad time": (("--feed", "replay:x.csv", "--from", "noon"), "FROM 'noon' is neither"),
     "a folder that is not there": (("--state", "/no/such/dir/x.json"), "is not a directory"),
+    "an unknown switch": (("--set", "colour=red"), "no option colour; there are maker_fee"),
+    "a switch without a value": (("--set", "v2_weight"), "--set v2_weight: "),
     "a port out of range": (("--port", "70000"), "cannot listen on 127.0.0.1:70000"),
 }
 

@@ -286,6 +286,16 @@ async def test_the_private_route_takes_keys_in_every_documented_form(wire: Wire)
     assert (first["stream"], first["data"]["e"]) == (key, "ORDER_TRADE_UPDATE")
 
 
+@pytest.mark.parametrize("way", ["key", "event"])
+async def test_the_name_of_a_wrapped_account_event(wire: Wire, way: str) -> None:
+    await wire.control("options", {"private_stream": way})
+    key = await wire.listen_key()
+    socket = await wire.listen(f"/private/stream?listenKey={key}")
+    await wire.send("POST", "v1/order", **BUY)
+    told = await next_of(socket)
+    assert told["stream"] == (key if way == "key" else told["data"]["e"])
+
+
 async def test_an_expired_key_says_so_and_falls_silent(wire: Wire) -> None:
     key = await wire.listen_key()
     socket = await wire.listen(f"/private/ws/{key}")

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from paper.limits import PATIENCE, Limits
+from paper.options import Options
 from paper.routes import ROUTES
-from paper.state import Options
 
 MINUTE_MS = 60_000
 ORDER, TIME = ROUTES["POST", "/fapi/v1/order"], ROUTES["GET", "/fapi/v1/time"]
@@ -36,7 +36,7 @@ SMALL = replace(Options(), weight_limit=5, orders_minute=6, orders_ten_seconds=4
     ],
 )
 def test_weights(method: str, path: str, params: dict[str, str], weight: int) -> None:
-    assert ROUTES[method, f"/fapi/{path}"].weigh(params) == weight
+    assert ROUTES[method, f"/fapi/{path}"].weigh(params, Options()) == weight
 
 
 def test_headers_count_by_window_and_address() -> None:
