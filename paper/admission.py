@@ -136,6 +136,8 @@ class Admission:
 
     def _known(self, symbol: str) -> tuple[SymbolRules, Market]:
         rules = self._state.rules[symbol]
+        if rules.status == "CLOSE":
+            raise RefusedError(-4141, "Symbol is closed.")
         if rules.status != "TRADING":
             raise RefusedError(-4140, "Invalid symbol status for opening position.")
         return rules, self._state.markets[symbol]
@@ -191,9 +193,13 @@ class Admission:
         if room >= order.quantity:
             return order.quantity
         cuts = self._state.options.over_close == "cut" or order.position_side is PositionSide.BOTH
-        if not cuts or room <= 0:
-            raise RefusedError(*errors.REDUCE_ONLY_REJECTED)
-        return room
+        if cuts and room > 0:
+            return room
+        amount = ledger.leg(self._state.books, order.symbol, order.position_side).amount
+        is_covered = (amount if order.side is Side.SELL else -amount) >= order.quantity
+        if is_covered and self._state.options.covered_close == "-4118":
+            raise RefusedError(*errors.CLOSE_COVERED)
+        raise RefusedError(*errors.REDUCE_ONLY_REJECTED)
 
     def _check_room(
         self, order: PlainOrder, quantity: Decimal, price: Decimal, others: list[PlainOrder]

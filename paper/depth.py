@@ -58,7 +58,9 @@ def price_at(state: State, symbol: str, side: Side, place: int) -> Decimal | Non
     """Return the price of the `place`-th level (from 1) that an order of `side` finds."""
     levels = _levels(state, symbol, side)
     if state.options.book == "exact":
-        rules, found = state.rules[symbol], next(levels)
+        rules, found = state.rules[symbol], next(levels, None)
+        if found is None:
+            return None
         away = (place - 1) * rules.tick
         return found.price + away if side is Side.BUY else found.price - away
     level = next(islice(levels, place - 1, None), None)

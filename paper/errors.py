@@ -17,6 +17,10 @@ class InconsistentError(AssertionError):
 
 MARGIN_INSUFFICIENT = (-2019, "Margin is insufficient.")
 REDUCE_ONLY_REJECTED = (-2022, "ReduceOnly Order is rejected.")
+CLOSE_COVERED = (
+    -4118,
+    "ReduceOnly Order Failed. Please check your existing position and open orders.",
+)
 WOULD_TRIGGER = (-2021, "Order would immediately trigger.")
 POSITION_TOO_LARGE = (-2027, "Exceeded the maximum allowable position at current leverage.")
 UNKNOWN_ORDER = (-2011, "Unknown order sent.")

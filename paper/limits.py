@@ -15,6 +15,7 @@ from paper.world import Answer
 
 MINUTE_MS, TEN_SECONDS_MS = 60_000, 10_000
 PATIENCE = 10  # requests beyond the limit in one minute that only get 429
+FUNDING_REQUESTS, FUNDING_WINDOW_MS = 500, 5 * MINUTE_MS  # of fundingRate and fundingInfo together
 FIRST_BAN_MS, LONGEST_BAN_MS = 2 * MINUTE_MS, 3 * 24 * 3600 * 1000
 
 
@@ -27,6 +28,8 @@ class _Address:
     beyond: int = 0
     banned_until_ms: int = 0
     bans: int = 0
+    funding_window: int = -1
+    funding_requests: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,12 +68,24 @@ class Limits:
             )
             wait_ms = MINUTE_MS - now_ms % MINUTE_MS
             return headers | _retry(options, wait_ms), _too_many(-1003, text)
-        if not route.orders:
+        if route.shares_funding_limit:
+            return headers, self._count_funding(caller, now_ms)
+        if not any(route.orders):
             return headers, None
         return self._count_orders(headers, route.orders, options, now_ms)
 
+    def _count_funding(self, caller: _Address, now_ms: int) -> Answer | None:
+        window = now_ms // FUNDING_WINDOW_MS
+        if caller.funding_window != window:
+            caller.funding_window, caller.funding_requests = window, 0
+        caller.funding_requests += 1
+        if not self.is_enforced or caller.funding_requests <= FUNDING_REQUESTS:
+            return None
+        text = f"Too many requests; current limit is {FUNDING_REQUESTS} requests per 5 MINUTE."
+        return _too_many(-1003, text)
+
     def _count_orders(
-        self, headers: dict[str, str], count: int, options: Options, now_ms: int
+        self, headers: dict[str, str], counts: tuple[int, int], options: Options, now_ms: int
     ) -> tuple[dict[str, str], Answer | None]:
         allowed = {
             "10S": (TEN_SECONDS_MS, options.orders_ten_seconds, "10 SECOND"),
@@ -80,14 +95,15 @@ class Limits:
         for length, *_ in allowed.values():
             window, orders = self._orders.get(length, (-1, 0))
             used[length] = orders if window == now_ms // length else 0
-        for length, limit, name in allowed.values():
-            if self.is_enforced and used[length] + count > limit:
+        for (length, limit, name), count in zip(allowed.values(), counts, strict=True):
+            used[length] += count
+            if self.is_enforced and used[length] > limit:
                 text = f"Too many new orders; current limit is {limit} orders per {name}."
                 wait_ms = length - now_ms % length
                 return headers | _retry(options, wait_ms), _too_many(-1015, text)
         for name, (length, *_) in allowed.items():
-            self._orders[length] = (now_ms // length, used[length] + count)
-            headers[f"X-MBX-ORDER-COUNT-{name}"] = str(used[length] + count)
+            self._orders[length] = (now_ms // length, used[length])
+            headers[f"X-MBX-ORDER-COUNT-{name}"] = str(used[length])
         return headers, None
 
     def _ban(self, caller: _Address, now_ms: int) -> None:

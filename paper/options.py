@@ -42,6 +42,8 @@ class Options:
     closes_show_reduce_only: bool = True  # REST's reduceOnly of closing orders in Hedge Mode
     false_reduce_only: Literal["ignore", "refuse"] = "ignore"  # reduceOnly=false in Hedge Mode
     child_origin: Literal["plain", "algo"] = "plain"  # origType of a triggered order
+    # a close that resting ones leave no room for: the text and code of either
+    covered_close: Literal["-2022", "-4118"] = "-2022"
     bracket_counts: Literal["leg", "both"] = "leg"  # what -2027 compares with the cap
     shared_ids: bool = True  # plain and conditional orders share one scope of client ids
     market_ack: Literal["new", "filled"] = "new"  # status in the ACK of a MARKET order

@@ -7,6 +7,7 @@ from paper.params import Params, missing, not_required
 from paper.state import OrderStatus, PlainOrder, PositionSide, Side
 
 DAY_MS = 24 * 3600 * 1000
+HISTORY_MS = 90 * DAY_MS  # three months: how long fills and postings can be read
 CONDITIONAL = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 # OPPONENT_10 and OPPONENT_20 were taken away on 2025-10-23
 PRICE_MATCHES = ("OPPONENT", "OPPONENT_5", "QUEUE", "QUEUE_5", "QUEUE_10", "QUEUE_20")

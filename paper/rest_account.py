@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from paper import events, ledger, margin
+from paper import events, ledger, margin, reading
 from paper.desk import Desk
 from paper.errors import POSITION_TOO_LARGE, RefusedError
 from paper.params import Params, invalid, missing
@@ -266,7 +266,8 @@ def income(desk: Desk, params: Params, now_ms: int) -> Body:
     rows = [
         entry
         for entry in desk.state.books.entries
-        if (symbol is None or entry.symbol == symbol)
+        if entry.time_ms > now_ms - reading.HISTORY_MS
+        and (symbol is None or entry.symbol == symbol)
         and (kind is None or entry.kind == kind)
         and since <= entry.time_ms <= (now_ms if end is None else end)
     ]

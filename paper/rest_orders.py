@@ -122,6 +122,7 @@ def user_trades(desk: Desk, params: Params, now_ms: int) -> Body:
         fill
         for fill in desk.state.books.fills
         if fill.symbol == rules.symbol
+        and fill.time_ms > now_ms - reading.HISTORY_MS
         and (order_id is None or fill.order_id == order_id)
         and (fill.trade_id >= from_id if from_id is not None else start <= fill.time_ms <= end)
     ]

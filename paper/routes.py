@@ -31,13 +31,14 @@ class Security(StrEnum):
 
 
 class Route(NamedTuple):
-    """One endpoint: its IP weight, and as how many orders it counts against the account."""
+    """One endpoint: its IP weight, and as how many orders it counts in ten seconds and a minute."""
 
     security: Security
     handler: Handler
     weight: Weight
     is_account_read: bool
-    orders: int = 0
+    orders: tuple[int, int] = (0, 0)
+    shares_funding_limit: bool = False
 
     def weigh(self, params: Mapping[str, str], options: Options) -> int:
         """Return the IP weight of a request."""
@@ -80,6 +81,11 @@ def _open(handler: Handler, weight: Weight = 1) -> Route:
     return Route(Security.NONE, handler, weight, is_account_read=False)
 
 
+def _funding(handler: Handler) -> Route:
+    """Return a question that has no weight but a limit of its own."""
+    return _open(handler, 0)._replace(shares_funding_limit=True)
+
+
 def _key(handler: Handler, weight: Weight = 1) -> Route:
     return Route(Security.KEY, handler, weight, is_account_read=False)
 
@@ -88,7 +94,7 @@ def _read(handler: Handler, weight: Weight = 1) -> Route:
     return Route(Security.SIGNED, handler, weight, is_account_read=True)
 
 
-def _signed(handler: Handler, weight: Weight = 1, *, orders: int = 0) -> Route:
+def _signed(handler: Handler, weight: Weight = 1, *, orders: tuple[int, int] = (0, 0)) -> Route:
     return Route(Security.SIGNED, handler, weight, is_account_read=False, orders=orders)
 
 
@@ -105,14 +111,14 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/fapi/v1/trades"): _open(rest_history.trades, 5),
     ("GET", "/fapi/v1/klines"): _open(rest_history.klines, by_klines),
     ("GET", "/fapi/v1/ticker/24hr"): _open(rest_history.day_ticker, by_symbol(1, 40)),
-    ("GET", "/fapi/v1/fundingRate"): _open(rest_history.funding_rates, 0),
-    ("GET", "/fapi/v1/fundingInfo"): _open(rest_history.funding_info, 0),
+    ("GET", "/fapi/v1/fundingRate"): _funding(rest_history.funding_rates),
+    ("GET", "/fapi/v1/fundingInfo"): _funding(rest_history.funding_info),
     ("POST", "/fapi/v1/listenKey"): _key(rest_account.create_listen_key),
     ("PUT", "/fapi/v1/listenKey"): _key(rest_account.extend_listen_key),
     ("DELETE", "/fapi/v1/listenKey"): _key(rest_account.close_listen_key),
-    ("POST", "/fapi/v1/order"): _signed(rest_orders.place, 0, orders=1),
+    ("POST", "/fapi/v1/order"): _signed(rest_orders.place, 0, orders=(1, 1)),
     ("POST", "/fapi/v1/order/test"): _signed(rest_orders.test, 0),
-    ("PUT", "/fapi/v1/order"): _signed(rest_orders.amend, by_amendment, orders=1),
+    ("PUT", "/fapi/v1/order"): _signed(rest_orders.amend, by_amendment, orders=(1, 1)),
     ("DELETE", "/fapi/v1/order"): _signed(rest_orders.cancel),
     ("DELETE", "/fapi/v1/allOpenOrders"): _signed(rest_orders.cancel_all),
     ("GET", "/fapi/v1/continuousKlines"): _open(rest_more.continuous_klines, by_klines),
@@ -125,8 +131,8 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/fapi/v1/forceOrders"): _read(rest_more.force_orders, by_symbol(20, 50)),
     ("POST", "/fapi/v1/positionMargin"): _signed(rest_more.change_position_margin),
     ("POST", "/fapi/v1/stock/contract"): _signed(rest_more.sign_stock_contract, 50),
-    ("POST", "/fapi/v1/batchOrders"): _signed(rest_batch.place, 5, orders=5),
-    ("PUT", "/fapi/v1/batchOrders"): _signed(rest_batch.amend, 5, orders=5),
+    ("POST", "/fapi/v1/batchOrders"): _signed(rest_batch.place, 5, orders=(5, 1)),
+    ("PUT", "/fapi/v1/batchOrders"): _signed(rest_batch.amend, 5, orders=(5, 1)),
     ("DELETE", "/fapi/v1/batchOrders"): _signed(rest_batch.cancel),
     ("POST", "/fapi/v1/countdownCancelAll"): _signed(rest_batch.countdown, 10),
     ("GET", "/fapi/v1/order"): _read(rest_orders.query),
@@ -134,7 +140,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/fapi/v1/openOrders"): _read(rest_orders.open_orders, by_symbol(1, 40)),
     ("GET", "/fapi/v1/allOrders"): _read(rest_orders.all_orders, 5),
     ("GET", "/fapi/v1/userTrades"): _read(rest_orders.user_trades, 5),
-    ("POST", "/fapi/v1/algoOrder"): _signed(rest_algos.place_algo, 0, orders=1),
+    ("POST", "/fapi/v1/algoOrder"): _signed(rest_algos.place_algo, 0, orders=(1, 1)),
     ("DELETE", "/fapi/v1/algoOrder"): _signed(rest_algos.cancel_algo),
     ("DELETE", "/fapi/v1/algoOpenOrders"): _signed(rest_algos.cancel_all_algos),
     ("GET", "/fapi/v1/algoOrder"): _read(rest_algos.query_algo),

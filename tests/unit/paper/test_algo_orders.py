@@ -74,6 +74,8 @@ def test_a_trigger_already_passed_is_refused(side: str, leg: str, kind: str, tri
 REFUSED: dict[str, tuple[dict[str, Any], int]] = {
     "another algo type": ({"algoType": "VP"}, -1130),
     "no trigger": ({"triggerPrice": ""}, -1102),
+    "a trigger of zero": ({"triggerPrice": "0"}, -4006),
+    "a trigger above the range": ({"triggerPrice": "4529765"}, -4007),
     "a trigger between ticks": ({"triggerPrice": "57805.05"}, -4014),
     "a plain type": ({"type": "LIMIT"}, -1116),
     "an opening closePosition": ({"closePosition": "true", "quantity": ""}, -2022),

@@ -122,6 +122,13 @@ def test_price_matches_that_are_refused(more: dict[str, str], code: int) -> None
     assert Bench().code("POST", "v1/order", **(_limit("a", "59000") | more)) == code
 
 
+@pytest.mark.parametrize("book", ["exact", "model"])
+@pytest.mark.parametrize("match", ["OPPONENT", "QUEUE_5"])
+def test_there_is_no_price_to_match_before_the_first_trade(book: str, match: str) -> None:
+    bench = Bench(book=book, price=None)
+    assert bench.code("POST", "v1/order", **_limit("a", "", priceMatch=match)) == -5041
+
+
 def test_an_amendment_takes_its_price_from_the_book() -> None:
     bench = Bench()
     bench.buy_long("0.004", price="59000", id="a")
@@ -138,6 +145,8 @@ def test_a_symbol_that_does_not_trade() -> None:
     bench.buy_long("0.004", price="59000", id="a")
     bench.world.set_status(BTC, "TRADING_HALT")
     assert bench.code("POST", "v1/order", **_limit("b", "59000")) == -4140
+    bench.world.set_status(BTC, "CLOSE")
+    assert bench.code("POST", "v1/order", **_limit("b", "59000")) == -4141
     asked = {"symbol": BTC, "side": "BUY", "origClientOrderId": "a", "quantity": "0.005"}
     assert bench.code("PUT", "v1/order", **asked, price="59000") == -5024
 

@@ -69,6 +69,23 @@ def test_too_many_orders() -> None:
     assert [one is None for one in later] == [True, True, False]  # six in the minute
 
 
+def test_a_batch_counts_as_five_in_ten_seconds_and_as_one_in_a_minute() -> None:
+    headers, _ = Limits().count("a", ROUTES["POST", "/fapi/v1/batchOrders"], {}, SMALL, 0)
+    assert (headers["X-MBX-ORDER-COUNT-10S"], headers["X-MBX-ORDER-COUNT-1M"]) == ("5", "1")
+
+
+def test_questions_about_funding_share_a_limit_of_their_own() -> None:
+    limits = Limits(is_enforced=True)
+    rate, info = ROUTES["GET", "/fapi/v1/fundingRate"], ROUTES["GET", "/fapi/v1/fundingInfo"]
+    for _ in range(250):
+        for route in (rate, info):
+            assert limits.count("a", route, {}, SMALL, 0) == ({"X-MBX-USED-WEIGHT-1M": "0"}, None)
+    refused = limits.count("a", rate, {}, SMALL, 5 * MINUTE_MS - 1)[1]
+    assert refused is not None
+    assert (refused.status, refused.body["code"]) == (429, -1003)
+    assert limits.count("a", rate, {}, SMALL, 5 * MINUTE_MS)[1] is None
+
+
 def test_going_on_after_429_gets_the_address_banned_longer_each_time() -> None:
     limits = Limits(is_enforced=True)
     options = replace(SMALL, retry_after=True)

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from paper.routes import ROUTES
 from tests.unit.paper.bench import BTC, Bench
 
 D = Decimal
@@ -74,3 +75,30 @@ def test_margin_that_cannot_be_moved(change: dict[str, str], code: int) -> None:
     bench.buy_long("0.1")
     asked = {"symbol": BTC, "positionSide": "LONG", "type": "1", "amount": "100"} | change
     assert bench.code("POST", "v1/positionMargin", **asked) == code
+
+
+ORDER = {"symbol": BTC, "side": "BUY", "positionSide": "LONG", "quantity": "0.01"}
+LIMIT = {**ORDER, "type": "LIMIT", "timeInForce": "GTC"}
+ALGO = {**ORDER, "algoType": "CONDITIONAL"}
+ASKED: list[dict[str, str]] = [
+    {},
+    {"symbol": BTC},
+    {**ORDER, "type": "MARKET"},
+    {**LIMIT, "price": "59000"},
+    {**LIMIT, "priceMatch": "QUEUE_5"},
+    {**ALGO, "type": "STOP", "triggerPrice": "61000", "priceMatch": "OPPONENT"},
+    {**ALGO, "type": "TRAILING_STOP_MARKET", "callbackRate": "1"},
+    {"symbol": BTC, "leverage": "5", "marginType": "ISOLATED", "dualSidePosition": "false"},
+    {"symbol": BTC, "interval": "1m", "limit": "5", "countdownTime": "1", "orderId": "1"},
+    {"symbol": BTC, "amount": "1", "type": "1", "positionSide": "LONG", "pair": BTC},
+]
+
+
+@pytest.mark.parametrize("book", ["exact", "model"])
+@pytest.mark.parametrize("price", [None, "60000"])
+def test_every_call_is_answered_whatever_it_carries(book: str, price: str | None) -> None:
+    bench = Bench(price=price, book=book)
+    for asked in ASKED:
+        for method, path in ROUTES:
+            answer = bench.ask(method, path.removeprefix("/fapi/"), **asked)
+            assert answer.status == 200 or answer.body["code"] < 0, (method, path, asked)

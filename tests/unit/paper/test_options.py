@@ -88,6 +88,15 @@ def test_the_original_type_of_a_triggered_order(origin: str, kind: str) -> None:
     assert (told["o"], told["ot"]) == ("MARKET", kind)
 
 
+@pytest.mark.parametrize("code", [-2022, -4118])
+def test_a_close_that_resting_closes_leave_no_room_for(code: int) -> None:
+    bench = Bench(covered_close=str(code))
+    bench.buy_long("0.01")
+    bench.order("SELL", "LONG", "0.01", price="61000")
+    assert bench.order("SELL", "LONG", "0.01", price="62000").body["code"] == code
+    assert bench.order("SELL", "LONG", "0.02", price="62000").body["code"] == -2022
+
+
 @pytest.mark.parametrize(("counts", "status"), [("leg", 200), ("both", 400)])
 def test_what_the_cap_of_the_leverage_counts(counts: str, status: int) -> None:
     bench = Bench(bracket_counts=counts, wallet=D(1_000_000))

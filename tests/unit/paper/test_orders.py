@@ -1,10 +1,12 @@
 """Plain orders: what is taken, how it fills, what is refused."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from paper.rules import BUILT_IN
 from tests.unit.paper.bench import BTC, Bench
 
 D = Decimal
@@ -209,6 +211,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int]] = {
     "a post-only that would take": (LIMIT | {"timeInForce": "GTX", "price": "60000"}, -5022),
     "a fill-or-kill that cannot fill": (LIMIT | {"timeInForce": "FOK"}, -5021),
     "a close without position": ({"side": "SELL"}, -2022),
+    "a strange self-trade prevention": ({"selfTradePreventionMode": "SOME"}, -5039),
     "a strange response type": ({"newOrderRespType": "FULL"}, -1136),
 }
 
@@ -229,6 +232,31 @@ def test_more_than_the_bracket_carries_at_this_leverage_is_refused() -> None:
     bench.buy_long("0.3", price="59000")
     assert bench.order("BUY", "LONG", "0.1").body["code"] == -2027
     assert bench.order("SELL", "SHORT", "0.5").status == 200  # the other leg has its own room
+
+
+def test_less_than_the_minimum_and_more_orders_than_the_maximum() -> None:
+    rules = replace(BUILT_IN[BTC], min_quantity=D("0.005"), max_orders=2)
+    bench = Bench(symbols=[rules])
+    assert bench.order("BUY", "LONG", "0.004").body["code"] == -4004
+    for _ in range(2):
+        bench.buy_long("0.005", price="59000")
+    assert bench.order("BUY", "LONG", "0.005", price="59000").body["code"] == -2025
+
+
+def test_lists_reach_over_seven_days_and_remember_three_months() -> None:
+    bench = Bench()
+    bench.buy_long("0.004")
+    week, begun = 7 * 24 * 3600 * 1000, bench.now_ms - 1
+    for path in ("v1/userTrades", "v1/allOrders"):
+        asked = {"symbol": BTC, "startTime": begun}
+        assert len(bench.get(path, **asked, endTime=begun + week)) == 1
+        assert bench.code("GET", path, **asked, endTime=begun + week + 1) == -4165
+    bench.now_ms += 89 * 24 * 3600 * 1000
+    assert len(bench.get("v1/userTrades", symbol=BTC, fromId=1)) == 1
+    assert len(bench.get("v1/income", startTime=begun)) == 1
+    bench.now_ms += 24 * 3600 * 1000
+    assert bench.get("v1/userTrades", symbol=BTC, fromId=1) == []
+    assert bench.get("v1/income", startTime=begun) == []
 
 
 def test_a_sell_below_the_percent_price_is_refused() -> None:
