@@ -28,6 +28,7 @@ SYNC_EVERY_S = 0.5
 SAVE_EVERY_S = 5.0
 MAX_JOURNAL = 4 * 1024 * 1024  # bytes; a longer one is folded into a snapshot before its time
 TICK_EVERY_S = 1.0
+UNWRITTEN = 1_000_000  # far more trades and book changes than there are between two snapshots
 PULSES_PER_TICK = 10
 
 log = logging.getLogger("paper")
@@ -265,7 +266,9 @@ def load_world(path: Path) -> World | None:
         if "generation" in snapshot:
             added = Journal(path).read_into(snapshot)
             log.info("state %s and %d changes after it", path, added)
-        return World.restore(snapshot)
+        world = World.restore(snapshot)
+        world.skip_market_numbers(UNWRITTEN)
+        return world
     except FileNotFoundError:
         return None
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:

@@ -16,7 +16,8 @@ class SymbolsFileError(Exception):
 def read_symbols(path: Path, brackets_path: Path | None = None) -> list[SymbolRules]:
     """Return the USDT- and USDC-margined perpetuals of an exchangeInfo answer.
 
-    A symbol that the brackets' file does not know gets its built-in brackets, or cautious ones.
+    A symbol that the brackets' file does not know gets its built-in brackets, or cautious ones. The
+    exchange also lists symbols that have no tick or step before they trade; these are left out.
 
     Raises:
         SymbolsFileError: a file is missing or is not what it should be.
@@ -29,7 +30,7 @@ def read_symbols(path: Path, brackets_path: Path | None = None) -> list[SymbolRu
     found = []
     for row in rows:
         try:
-            if row.get("contractType", "PERPETUAL") == "PERPETUAL":
+            if row.get("contractType", "PERPETUAL") == "PERPETUAL" and not _is_a_plan(row):
                 found.append(_rules(row, brackets))
         except (KeyError, TypeError, ValueError, InvalidOperation, AttributeError) as error:
             name = row.get("symbol", "?") if isinstance(row, dict) else "?"
@@ -64,6 +65,14 @@ def _brackets(path: Path) -> dict[str, tuple[Bracket, ...]]:
         }
     except (KeyError, TypeError, ValueError, InvalidOperation) as error:
         raise SymbolsFileError(f"{path}: not an answer of leverageBracket: {error!r}") from error
+
+
+def _is_a_plan(row: dict[str, Any]) -> bool:
+    """Return whether a symbol is announced and its filters are not set yet."""
+    sizes = [one.get(name) for one in row["filters"] for name in ("tickSize", "stepSize")]
+    return row["status"] == "PENDING_TRADING" and any(
+        text is not None and Decimal(text) == 0 for text in sizes
+    )
 
 
 def _rules(row: dict[str, Any], brackets: dict[str, tuple[Bracket, ...]]) -> SymbolRules:

@@ -301,6 +301,13 @@ class World:
         self._require(symbol)
         self._state.rules[symbol] = replace(self._state.rules[symbol], status=status)
 
+    def skip_market_numbers(self, count: int) -> None:
+        """Number trades and book changes past `count` that may have been told and are forgotten."""
+        for market in self._state.markets.values():
+            market.next_trade_id += count
+            market.next_aggregate_id += count
+            market.update_id += count
+
     def thaw_reads(self) -> None:
         """Answer account reads from the real picture again."""
         self._frozen = None

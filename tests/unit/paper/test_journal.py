@@ -76,6 +76,19 @@ def test_an_exchange_that_is_killed_loses_nothing(tmp_path: Path) -> None:
     assert found.state.next_order_id == desk.bench.world.state.next_order_id
 
 
+def test_the_numbers_of_trades_never_come_twice(tmp_path: Path) -> None:
+    desk = _busy(tmp_path / "paper.json")
+    for price in range(57_900, 57_950):  # nobody's order: no line in the journal tells of them
+        desk.trade(str(price))
+    told = desk.bench.world.state.markets[BTC]
+    found = load_world(desk.path)
+    assert found is not None
+    market = found.state.markets[BTC]
+    assert market.next_aggregate_id > told.next_aggregate_id
+    assert market.next_trade_id > told.next_trade_id
+    assert market.update_id > told.update_id
+
+
 def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     desk = _busy(tmp_path / "paper.json")
     before = _account(desk.bench.world)

@@ -62,6 +62,15 @@ def test_a_tick_of_nothing_is_refused(tmp_path: Path) -> None:
         read_symbols(path)
 
 
+def test_a_symbol_that_is_only_announced_is_left_out(tmp_path: Path) -> None:
+    body = _answer("/fapi/v1/exchangeInfo")
+    body["symbols"][0] |= {"status": "PENDING_TRADING"}
+    body["symbols"][0]["filters"][0]["tickSize"] = "0"
+    path = tmp_path / "info.json"
+    path.write_text(json.dumps(body))
+    assert [rules.symbol for rules in read_symbols(path)] == ["XRPUSDT"]
+
+
 def test_brackets_that_are_none(tmp_path: Path) -> None:
     info, brackets = tmp_path / "info.json", tmp_path / "brackets.json"
     info.write_text(json.dumps(_answer("/fapi/v1/exchangeInfo")))
