@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
 
 from paper.exchange import Exchange, wall_ms
+from paper.rules import BUILT_IN
 from paper.world import World
 from tests.integration.paper_wire import BTC, BUY, Wire, is_silent, next_of, running
 
@@ -111,3 +114,20 @@ async def test_too_many_streams_on_one_socket(wire: Wire) -> None:
     while not socket.closed:
         await socket.receive(timeout=5)
     assert socket.close_code == 1008
+
+
+async def test_a_symbol_in_chinese_is_traded_and_heard() -> None:
+    symbol = "币安人生USDT"
+    rules = replace(BUILT_IN["XRPUSDT"], symbol=symbol, base="币安人生")
+    world = World(now_ms=wall_ms(), symbols=[BUILT_IN[BTC], rules])
+    async with running(Exchange(world)) as wire:
+        name = f"{symbol.lower()}@aggTrade"
+        by_address = await wire.listen(f"/market/ws/{quote(name)}")
+        by_message = await wire.listen("/market/ws")
+        await by_message.send_json({"method": "SUBSCRIBE", "params": [name], "id": 1})
+        assert (await next_of(by_message))["id"] == 1
+        await wire.control("trade", {"symbol": symbol, "price": "0.5"})
+        assert [(await next_of(one))["s"] for one in (by_address, by_message)] == [symbol] * 2
+        order = {**BUY, "symbol": symbol, "quantity": "20"}
+        status, body = await wire.send("POST", "v1/order", **order, in_body=True)
+        assert (status, body["symbol"]) == (200, symbol)
