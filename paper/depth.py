@@ -102,13 +102,21 @@ def refill(market: Market) -> None:
 def shown(
     state: State, symbol: str, own: Iterable[PlainOrder], count: int
 ) -> tuple[list[Level], list[Level]]:
-    """Return bids and asks as the public sees them, with our own resting orders in them."""
+    """Return bids and asks as the public sees them, with our own resting orders in them.
+
+    An order that the market has moved past and not filled yet, because too little was traded, is
+    not among them: a book is never crossed.
+    """
     if state.markets[symbol].last is None:
         return [], []
+    bid, ask = best(state, symbol, Side.SELL), best(state, symbol, Side.BUY)
     own_levels: dict[Side, dict[Decimal, Decimal]] = {s: defaultdict(lambda: ZERO) for s in Side}
     for order in own:
-        if order.time_in_force != "RPI":  # retail price improvement stays out of the public book
-            own_levels[order.side][order.price] += order.remaining
+        is_buy, price = order.side is Side.BUY, order.price
+        is_passed = 0 < ask <= price > bid if is_buy else ask > price <= bid
+        # retail price improvement stays out of the public book
+        if not is_passed and order.time_in_force != "RPI":
+            own_levels[order.side][price] += order.remaining
     buyers = _merged(bids(state, symbol), own_levels[Side.BUY], count)
     sellers = _merged(asks(state, symbol), own_levels[Side.SELL], count)
     buyers.sort(key=lambda level: -level.price)

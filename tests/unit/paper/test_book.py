@@ -18,6 +18,20 @@ def _model(**options: Any) -> Bench:
     return bench
 
 
+def test_an_order_that_the_market_has_passed_does_not_cross_the_book() -> None:
+    bench = _model(maker_fill="through")
+    bench.buy_long("5", price="59990", id="bid")
+    bench.order("SELL", "SHORT", "5", price="60010", id="ask")
+    bench.trade("59980", "1", buyer_maker=True)  # too little to fill it
+    for price in ("59980", "60020"):
+        bench.trade(price, "1")
+        book = bench.get("v1/depth", symbol=BTC, limit=50)
+        bids, asks = ([D(row[0]) for row in book[side]] for side in ("bids", "asks"))
+        assert bids[0] < asks[0]
+        assert (D(59990) in bids, D(60010) in asks) == (price == "60020", price == "59980")
+    assert {o["clientOrderId"] for o in bench.get("v1/openOrders")} == {"bid", "ask"}
+
+
 def test_a_large_market_order_slips_and_a_small_one_does_not() -> None:
     bench = _model()
     bench.buy_long("0.3", id="small")
