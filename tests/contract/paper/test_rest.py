@@ -126,6 +126,52 @@ async def test_r12_leverage_and_margin_type(rig: Rig) -> None:
     assert (row["marginType"], row["leverage"]) == ("ISOLATED", 10)
 
 
+async def test_r13_settings_that_orders_and_positions_hold(rig: Rig) -> None:
+    async def code(word: str, **params: Any) -> int:
+        with pytest.raises(RefusedByExchange) as caught:
+            await rig.call(word, **params)
+        return caught.value.code
+
+    assert await code("leverage", symbol=BTC, leverage=126) == -4028
+    await rig.call("leverage", symbol=BTC, leverage=125)
+    assert await code("place", **LONG, **(LIMIT | {"quantity": "1"})) == -2027
+    await rig.call("place", **LONG, **LIMIT)
+    assert await code("set_mode", dualSidePosition="false") == -4067
+    assert await code("margin_type", symbol=BTC, marginType="ISOLATED") == -4047
+    await rig.call("cancel_all", symbol=BTC)
+    await _buy(rig)
+    assert await code("set_mode", dualSidePosition="false") == -4068
+    assert await code("margin_type", symbol=BTC, marginType="ISOLATED") == -4048
+
+
+async def test_r14_one_way_mode(rig: Rig) -> None:
+    await rig.call("set_mode", dualSidePosition="false")
+    with pytest.raises(RefusedByExchange, match="-4061"):
+        await _buy(rig)
+    order = {"symbol": BTC, "type": "MARKET", "quantity": "0.01"}
+    await rig.call("place", **order, side="BUY")
+    (position,) = await rig.call("positions", symbol=BTC)
+    assert (position["positionSide"], position["positionAmt"]) == ("BOTH", "0.010")
+    close = {**LIMIT, "symbol": BTC, "side": "SELL", "quantity": "0.5", "price": "61000"}
+    resting = await rig.call("place", **close, reduceOnly="true")
+    assert (resting["origQty"], resting["reduceOnly"]) == ("0.010", True)  # cut to the position
+    await rig.call("place", **(order | {"side": "SELL", "quantity": "0.03"}))
+    (position,) = await rig.call("positions", symbol=BTC)
+    assert position["positionAmt"] == "-0.020"  # turned around; nothing is left to close
+    assert await rig.call("open_orders", symbol=BTC) == []
+
+
+async def test_r15_isolated_margin(rig: Rig) -> None:
+    await rig.call("leverage", symbol=BTC, leverage=10)
+    await rig.call("margin_type", symbol=BTC, marginType="ISOLATED")
+    await _buy(rig)
+    (position,) = await rig.call("positions", symbol=BTC)
+    assert D(position["isolatedWallet"]) == 60
+    assert D(position["liquidationPrice"]) > 54000
+    with pytest.raises(RefusedByExchange, match="-4161"):
+        await rig.call("leverage", symbol=BTC, leverage=5)
+
+
 # --- plain orders --------------------------------------------------------------------------
 
 
@@ -275,6 +321,12 @@ ERRORS: dict[str, tuple[int, dict[str, Any]]] = {
     "too many decimals": (-1111, {**LONG, **MARKET, "quantity": "0.0101"}),
     "between ticks": (-4014, {**LONG, **LIMIT, "price": "59000.05"}),
     "too small": (-4164, {**LONG, **MARKET, "quantity": "0.001"}),
+    "below the range": (-4013, {**LONG, **LIMIT, "price": "1"}),
+    "nothing": (-4003, {**LONG, **MARKET, "quantity": "0"}),
+    "too low": (
+        -4024,
+        {**LONG, **LIMIT, "side": "SELL", "positionSide": "SHORT", "price": "50000"},
+    ),
     "too high": (-4016, {**LONG, **LIMIT, "price": "63001"}),
     "too large": (-4005, {**LONG, **MARKET, "quantity": "121"}),
     "no margin": (-2019, {**LONG, **MARKET, "quantity": "100"}),
