@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NoReturn
@@ -217,8 +217,7 @@ async def _play(player: Player) -> None:
 
 
 def _world(options: argparse.Namespace, plan: FeedPlan) -> World:
-    found = _options(options, plan.kind)
-    switches = {f.name: getattr(found, f.name) for f in fields(found)}
+    switches = asdict(_options(options, plan.kind))
     if options.state is not None:
         loaded = load_world(options.state)
         if loaded is not None:

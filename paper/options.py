@@ -1,7 +1,7 @@
 """The switches: how this exchange behaves where Binance's behaviour is open or can be chosen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -52,6 +52,9 @@ class Options:
     longest_window_ms: int = 60_000  # recvWindow
 
 
+_AT_LEAST_ONE = ("depth_quote", "client_id_limit", "funding_interval_ms", "longest_window_ms")
+
+
 def changed(options: Options, changes: Mapping[str, Any]) -> Options:
     """Return the options with some of them changed; values may be text.
 
@@ -63,4 +66,9 @@ def changed(options: Options, changes: Mapping[str, Any]) -> Options:
     if unknown:
         raise ValueError(f"no option {', '.join(unknown)}; there are {', '.join(names)}")
     values = msgspec.to_builtins(options) | msgspec.to_builtins(dict(changes))
-    return msgspec.convert(values, Options, strict=False)
+    found = msgspec.convert(values, Options, strict=False)
+    for name, value in asdict(found).items():
+        least = 1 if name in _AT_LEAST_ONE else 0
+        if isinstance(value, int | Decimal) and not (Decimal(value).is_finite() and value >= least):
+            raise ValueError(f"{name} must be at least {least}, not {value}")
+    return found

@@ -25,6 +25,9 @@ def test_options_are_changed_by_name_and_may_be_text() -> None:
         ({"colour": "red"}, "no option colour; there are maker_fee, taker_fee"),
         ({"over_close": "maybe"}, "over_close"),
         ({"v2_weight": "many"}, "v2_weight"),
+        ({"taker_fee": "-0.1"}, "taker_fee must be at least 0, not -0.1"),
+        ({"taker_fee": "NaN"}, "taker_fee must be at least 0, not NaN"),
+        ({"funding_interval_ms": 0}, "funding_interval_ms must be at least 1, not 0"),
     ],
 )
 def test_options_that_do_not_exist_are_refused(changes: dict[str, Any], message: str) -> None:
