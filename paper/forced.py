@@ -64,25 +64,31 @@ class Forced:
         self._force(leg, quantity, f"adl_autoclose-{self._desk.serial()}", ZERO, now_ms)
 
     def settle_funding(self, symbol: str, rate: Decimal, now_ms: int, time_ms: int) -> None:
-        """Settle funding on the legs of a symbol, each by itself; LONG pays a positive rate."""
+        """Settle funding on the legs of a symbol; LONG pays a positive rate.
+
+        The books have a posting for each leg; what is told may be their sum.
+        """
         market = self._state.markets[symbol]
         mark = margin.mark_of(self._state, symbol)
         market.fundings.append(FundingRate(time_ms=time_ms, rate=rate, mark=mark))
         del market.fundings[:-1000]
-        for leg in margin.open_legs(self._state):
-            if leg.symbol == symbol:
-                entry = ledger.fund(self._state.books, leg, mark=mark, rate=rate, now_ms=now_ms)
-                rows = [] if not leg.isolated else [self._matching.position_row(leg)]
-                self._emit(
-                    events.account_update(
-                        "FUNDING_FEE",
-                        self._state.books,
-                        rows,
-                        now_ms,
-                        change=entry.amount,
-                        symbol=symbol,
-                    )
+        legs = [leg for leg in margin.open_legs(self._state) if leg.symbol == symbol]
+        is_net = self._state.options.funding_posting == "net"
+        for told in [legs] if is_net and legs else [[leg] for leg in legs]:
+            paid = [
+                ledger.fund(self._state.books, leg, mark=mark, rate=rate, now_ms=now_ms)
+                for leg in told
+            ]
+            self._emit(
+                events.account_update(
+                    "FUNDING_FEE",
+                    self._state.books,
+                    [self._matching.position_row(leg) for leg in told if leg.isolated],
+                    now_ms,
+                    change=sum((entry.amount for entry in paid), ZERO),
+                    symbol=symbol,
                 )
+            )
 
     def settle_due(self, symbol: str, time_ms: int, now_ms: int) -> None:
         """Settle funding once market time has passed the symbol's next settlement."""

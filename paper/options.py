@@ -46,6 +46,7 @@ class Options:
     covered_close: Literal["-2022", "-4118"] = "-2022"
     bracket_counts: Literal["leg", "both"] = "leg"  # what -2027 compares with the cap
     shared_ids: bool = True  # plain and conditional orders share one scope of client ids
+    funding_posting: Literal["legs", "net"] = "legs"  # what is told of both legs' funding
     market_ack: Literal["new", "filled"] = "new"  # status in the ACK of a MARKET order
     v2_weight: int = 5  # of the V2 account reads; announced as 10
     amend_weight: int = 0  # IP weight of PUT order; 1 on an older page

@@ -1,5 +1,6 @@
 """REST: the account, its settings and its listen key."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -271,6 +272,8 @@ def income(desk: Desk, params: Params, now_ms: int) -> Body:
         and (kind is None or entry.kind == kind)
         and since <= entry.time_ms <= (now_ms if end is None else end)
     ]
+    if desk.state.options.funding_posting == "net":
+        rows = _netted(rows)
     page, limit = params.integer("page") or 1, params.limit(100, 1000)
     return [_render_entry(entry) for entry in rows[(page - 1) * limit : page * limit]]
 
@@ -434,6 +437,22 @@ def _totals(desk: Desk, now_ms: int) -> dict[str, Any]:
         "updateTime": now_ms,
     }
     return totals | common | {"assets": [asset | common]}
+
+
+def _netted(entries: list[Entry]) -> list[Entry]:
+    """Return the entries with the funding of both legs of a symbol as one."""
+    found: list[Entry] = []
+    for entry in entries:
+        before = found[-1] if found else None
+        if (
+            before is not None
+            and entry.kind == before.kind == "FUNDING_FEE"
+            and (entry.symbol, entry.time_ms) == (before.symbol, before.time_ms)
+        ):
+            found[-1] = replace(before, amount=before.amount + entry.amount)
+        else:
+            found.append(entry)
+    return found
 
 
 def _render_entry(entry: Entry) -> dict[str, Any]:

@@ -108,6 +108,20 @@ def test_what_the_cap_of_the_leverage_counts(counts: str, status: int) -> None:
     assert bench.order("SELL", "SHORT", "0.5").status == status
 
 
+@pytest.mark.parametrize(("posting", "told"), [("legs", ["-0.12", "0.06"]), ("net", ["-0.06"])])
+def test_the_funding_of_two_legs(posting: str, told: list[str]) -> None:
+    bench = Bench(funding_posting=posting)
+    bench.buy_long("0.02")
+    bench.order("SELL", "SHORT", "0.01")
+    bench.world.funding(BTC, D("0.0001"), bench.now_ms)
+    bench.tick()
+    updates = [e["a"] for e in bench.seen("ACCOUNT_UPDATE") if e["a"]["m"] == "FUNDING_FEE"]
+    assert [update["B"][0]["bc"] for update in updates] == told
+    rows = bench.get("v1/income", incomeType="FUNDING_FEE")
+    assert [D(row["income"]) for row in rows] == [D(amount) for amount in told]
+    assert D(bench.world.ledger()["funding"]) == D("-0.06")  # the books know both either way
+
+
 @pytest.mark.parametrize(("shared", "status"), [(True, 400), (False, 200)])
 def test_whether_plain_and_conditional_orders_share_ids(shared: bool, status: int) -> None:
     bench = Bench(shared_ids=shared)
