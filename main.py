@@ -62,6 +62,7 @@ from flows.health import Health
 from flows.intake import AlertRefused, Intake, Sender, TimeIsUp, Tolerance, two_seconds
 from flows.notices import make_notifier
 from flows.positions_flow import Entries
+from flows.reports import reporting
 from flows.secret_book import SecretBook
 from flows.startup import file_findings, tell, watch_key
 
@@ -371,7 +372,8 @@ def main() -> int:
         reason = error.strerror or str(error)
         sys.stderr.write(f"The API cannot listen on {settings.host}:{settings.port}: {reason}\n")
         return EXIT_TAKEN_PORT
-    return uvloop.run(_serve(settings, listener))
+    with reporting(settings, name="api"):
+        return uvloop.run(_serve(settings, listener))
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> int:

@@ -59,6 +59,7 @@ from flows.order_cancel_flow import order_cancel_flow
 from flows.order_filled_flow import order_filled_flow
 from flows.order_new_flow import order_new_flow
 from flows.positions_flow import positions_flow
+from flows.reports import reporting
 
 log = structlog.get_logger(__name__)
 
@@ -596,7 +597,8 @@ async def main(arguments: Sequence[str]) -> int:
     monitor = Monitor(symbols=symbols, gateway=gateway, store=store, settings=settings, owner=owner)
     log.info("monitor starts", symbols=",".join(symbols), exchange=settings.exchange)
     try:
-        return await _until_stopped(monitor)
+        with reporting(settings, name="monitor"):
+            return await _until_stopped(monitor)
     finally:
         await gateway.close()
         await store.close()
