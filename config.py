@@ -36,6 +36,7 @@ from sqlalchemy.exc import ArgumentError
 from core.domain.guards import Guards
 from core.domain.settings import MultiplierMode, OnHedgeFailed, Policy
 from core.errors import ConfigInvalid, FieldError
+from core.passwords import is_hash
 from core.schemas.webhook import parse_symbol
 from core.senders import Networks, parse_networks
 
@@ -45,6 +46,7 @@ DEMO_DATABASE: Final = "sqlite:///data/demo.sqlite3"
 LIVE_CONSENT: Final = "real-money"
 # In the path of a webhook's address it is all that stands between the internet and the account.
 WEBHOOK_SECRET_LENGTH: Final = 16
+SESSION_SECRET_LENGTH: Final = 32
 ENV_FILE_VARIABLE: Final = "TRADEBOX_ENV_FILE"
 NOT_SET: Final = "(not set)"
 HIDDEN: Final = "(hidden)"
@@ -166,7 +168,8 @@ class Settings(BaseSettings):
     client_cert_header: str = ""
     client_cert_value: Annotated[str, Field(validate_default=True)] = ""
     admin_user: str = "admin"
-    # None: the launcher makes one up and shows it once; without a launcher nobody can log in.
+    # As it is, or its argon2id hash. None: the launcher makes one up and shows it once; without a
+    # launcher nobody can log in.
     admin_password: Annotated[SecretStr | None, Field(validate_default=True)] = None
     session_secret: SecretStr | None = None  # None: made up at start, which ends all sessions
 
@@ -374,6 +377,18 @@ class Settings(BaseSettings):
     def _demand_password(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if info.data.get("exchange") is Exchange.LIVE and not value:
             raise ValueError("needed with EXCHANGE=live; it guards the panel")
+        if value is not None:
+            is_hash(value.get_secret_value())  # which refuses a piece of one
+        return value
+
+    @field_validator("session_secret")
+    @classmethod
+    def _demand_long_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value) < SESSION_SECRET_LENGTH:
+            raise ValueError(
+                f"at least {SESSION_SECRET_LENGTH} characters: whoever sees the login page has "
+                "something signed with it; take the output of `openssl rand -hex 32`"
+            )
         return value
 
     @field_validator("db_connection_str")

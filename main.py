@@ -23,7 +23,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
 from admin import add_panel
 from config import FlatAction, FundsCheck, MarginType, Settings, env_file, get_settings
@@ -55,19 +55,20 @@ from core.errors import (
 )
 from core.logging_setup import secret_texts, set_up_logging
 from core.schemas.payload import read_body
+from core.senders import Networks
 from flows.answers import shown_answer
+from flows.body import read_limited
 from flows.connections import Connections, guarded_by
 from flows.door import BODY_LIMIT, SENDER, Door, DoorRules
 from flows.health import Health
 from flows.intake import AlertRefused, Intake, Sender, TimeIsUp, Tolerance, two_seconds
 from flows.notices import make_notifier
+from flows.outside import Outside
 from flows.positions_flow import Entries
 from flows.reports import reporting
 from flows.secret_book import SecretBook
 from flows.startup import file_findings, tell, watch_key
 
-# A body has it all at once, or a second later; who takes longer wants to keep us busy.
-BODY_WITHIN_S: Final = 3.0
 # After the signal: answers under way get the first, entries that outlive theirs the second.
 FINISH_ANSWERS_WITHIN_S: Final = 3
 FINISH_ENTRIES_WITHIN_S: Final = 1.0
@@ -102,6 +103,17 @@ class Services:
     intake: Intake
     health: Health
     book: SecretBook
+
+
+class _App(FastAPI):
+    """FastAPI inside `Outside`, so that its own answers to a bug have the headers too."""
+
+    def __init__(self, trusted: Networks, **options: Any) -> None:
+        super().__init__(**options)
+        self._trusted = trusted
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Outside(super().build_middleware_stack(), trusted=self._trusted)
 
 
 def http_status_of(error: TradeboxError | None) -> int:
@@ -178,12 +190,17 @@ def create_app(
             await asyncio.to_thread(notices.close)
             _log.info("api stopped")
 
-    app = FastAPI(
-        title="Tradebox", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
+    app = _App(
+        settings.trusted_proxies,
+        title="Tradebox",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
     )
     _add_routes(app)
     _add_error_handlers(app)
-    add_panel(app, engine, settings)
+    add_panel(app, engine, store, settings)
     app.add_middleware(Door, rules=door_rules(settings), book=book)
     return app
 
@@ -211,7 +228,7 @@ def _add_routes(app: FastAPI) -> None:
         Where a secret is known, a wrong or a missing one is 401 and nothing is stored.
         """
         services: Services = request.app.state.services
-        raw = await _read_limited(request)
+        raw = await read_limited(request, BODY_LIMIT)
         try:
             body = read_body(raw)
         except AlertInvalid as error:
@@ -241,25 +258,6 @@ def _add_routes(app: FastAPI) -> None:
         services: Services = request.app.state.services
         report = await services.health.report()
         return JSONResponse(report, status_code=200 if report["ready"] else 503)
-
-
-async def _read_limited(request: Request) -> bytes:
-    """Return the body, whatever its type is said to be; 413 if too long, 408 if too slow."""
-    closing = {"Connection": "close"}  # or the rest of the body would still be read
-    raw = bytearray()
-    try:
-        async with asyncio.timeout(BODY_WITHIN_S):
-            async for chunk in request.stream():
-                raw += chunk
-                if len(raw) > BODY_LIMIT:
-                    text = f"the body is longer than {BODY_LIMIT} bytes"
-                    raise HTTPException(413, text, closing)
-    except TimeoutError:
-        text = f"the body did not come within {BODY_WITHIN_S:g} s"
-        raise HTTPException(408, text, closing) from None
-    except ClientDisconnect:
-        raise HTTPException(400, "the body broke off") from None  # which nobody hears
-    return bytes(raw)
 
 
 async def _sender(book: SecretBook, *given: str | None) -> Sender:
@@ -299,7 +297,9 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:
-        return _problem(error)
+        # Another method would do: whoever is meant to know does.
+        is_hint = error.status_code == 405
+        return _problem(HTTPException(404, "Not Found") if is_hint else error)
 
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> JSONResponse:

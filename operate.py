@@ -5,6 +5,7 @@
     python operate.py kill --close-all
     python operate.py alarms
     python operate.py secret create tradingview
+    python operate.py password
 
 A request is a row that the monitor finds, carries out and answers; nothing is traded from here. The
 kill switch is a row, too, which every beginning of a cycle looks at.
@@ -22,7 +23,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from config import Settings, load_settings
-from core.alert_secrets import NAME_LENGTH_LIMIT, digest_of, new_secret
+from core.alert_secrets import make_secret, secret_name
 from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
 from core.domain.alarms import RaisedAlarm
@@ -32,6 +33,7 @@ from core.domain.webhook import AlertSecret
 from core.errors import ConfigInvalid, StoreError
 from core.money import shown
 from core.narration import net_pnl
+from core.passwords import hashed
 from core.schemas.webhook import parse_symbol
 
 EXIT_NOT_DONE: Final = 1
@@ -61,21 +63,13 @@ def main(arguments: Sequence[str]) -> int:
     """Carry out one command and return the exit code."""
     options = _parser().parse_args(arguments)
     try:
+        if options.command == "password":
+            return show_hash()
         settings = load_settings()
         if settings.sqlite_path is not None and not settings.sqlite_path.exists():
             sys.stderr.write(f"operate: there is no database {settings.shown_url} yet\n")
             return EXIT_NOT_DONE
-        if options.command == "status":
-            return asyncio.run(show_status(settings, options.symbol))
-        if options.command == "secret":
-            return asyncio.run(keep_secrets(settings, options))
-        if options.command == "kill":
-            return asyncio.run(kill(settings, options))
-        if options.command == "alarms":
-            return asyncio.run(show_alarms(settings))
-        if options.command == "settle":
-            return asyncio.run(settle(settings, options.number))
-        return asyncio.run(ask(settings, options.command, options.symbol, within_s=options.wait))
+        return asyncio.run(_carry_out(settings, options))
     except ConfigInvalid as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
@@ -85,6 +79,22 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_NOT_DONE
     except KeyboardInterrupt:
         return EXIT_NOT_DONE
+
+
+async def _carry_out(settings: Settings, options: argparse.Namespace) -> int:
+    match options.command:
+        case "status":
+            return await show_status(settings, options.symbol)
+        case "secret":
+            return await keep_secrets(settings, options)
+        case "kill":
+            return await kill(settings, options)
+        case "alarms":
+            return await show_alarms(settings)
+        case "settle":
+            return await settle(settings, options.number)
+        case action:
+            return await ask(settings, action, options.symbol, within_s=options.wait)
 
 
 async def show_status(settings: Settings, symbol: str | None) -> int:
@@ -222,17 +232,30 @@ async def keep_secrets(settings: Settings, options: argparse.Namespace) -> int:
 
 
 async def _create_secret(store: SqlCycleStore, name: str, *, may_close_all: bool) -> int:
-    secret = new_secret()
-    number = await store.add_secret(
+    made = await make_secret(
+        store,
         name,
-        digest_of(secret),
         may_close_all=may_close_all,
         created_by=_asker(),
         created_at_ms=_now_ms(),
     )
-    _say(f"secret {number} of {name}, valid in two seconds, shown only now:")
-    _say(secret)
-    _say(f'in the alert: "secret": "{secret}"; or in its address: …/webhook/{secret}')
+    _say(f"secret {made.secret_id} of {name}, valid in two seconds, shown only now:")
+    _say(made.text)
+    _say(f'in the alert: "secret": "{made.text}"; or in its address: …/webhook/{made.text}')
+    return 0
+
+
+def show_hash() -> int:
+    """Ask for a password and print its hash; neither settings nor a database are needed."""
+    is_person = sys.stdin.isatty()
+    password = getpass.getpass("password: ") if is_person else sys.stdin.readline().rstrip("\r\n")
+    if not password:
+        sys.stderr.write("operate: that is no password\n")
+        return EXIT_NOT_DONE
+    if is_person and getpass.getpass("once more: ") != password:
+        sys.stderr.write("operate: those were two different passwords\n")
+        return EXIT_NOT_DONE
+    _say(f"ADMIN_PASSWORD='{hashed(password)}'")
     return 0
 
 
@@ -315,6 +338,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     status = commands.add_parser("status", help="show what is open")
     status.add_argument("symbol", nargs="?", type=_symbol, default=None, metavar="SYMBOL")
+    commands.add_parser("password", help="ask for a password, and print its hash for .env")
     _add_secret_commands(commands.add_parser("secret", help="make and revoke alerts' secrets"))
     for name, (_, text) in ACTIONS.items():
         command = commands.add_parser(name, help=text)
@@ -360,9 +384,10 @@ def _add_secret_commands(secret: argparse.ArgumentParser) -> None:
 
 
 def _name(text: str) -> str:
-    if not text.isprintable() or not 0 < len(text.strip()) <= NAME_LENGTH_LIMIT:
-        raise argparse.ArgumentTypeError(f"must be a name of at most {NAME_LENGTH_LIMIT} letters")
-    return text.strip()
+    try:
+        return secret_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _date(at_ms: int) -> str:

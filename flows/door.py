@@ -14,17 +14,18 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
-import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import StoreUnavailable
 from core.rates import Bucket, Buckets
-from core.senders import Networks, Source, is_among, source_of
+from core.senders import Networks, Source, is_among
 from flows.intake import Sender
+from flows.outside import request_source
 from flows.secret_book import SecretBook
+from flows.turned_away import TurnedAway
 
 PATH: Final = "/webhook"
 BODY_LIMIT: Final = 64 * 1024  # bytes; an alert has one or two thousand
@@ -35,11 +36,9 @@ PROVEN_FOR_S: Final = 86_400.0
 PROVEN_KEPT: Final = 1_000
 STRANGERS_AT_ONCE: Final = 64  # whose bodies are being read
 STRANGERS_OF_ONE_SOURCE: Final = 8
-LOG_EVERY_S: Final = 5.0
 _WRONG: Final = frozenset({400, 401, 403, 408, 413, 422})
+_BROWSERS_SAY: Final = (b"origin", b"sec-fetch-site")
 SENDER: Final = "tradebox.sender"  # in the request's scope, once the sender is known
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,21 +59,6 @@ class DoorRules:
     certificate: tuple[str, str] | None = None
     rate: float = 20.0
     total_rate: float = 200.0
-
-
-@dataclass(slots=True)
-class _TurnedAway:
-    """How often something happened that nobody needs a line each for."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    told_at: float = float("-inf")
-
-    def note(self, reason: str, now: float) -> None:
-        self.counts[reason] += 1
-        if now - self.told_at >= LOG_EVERY_S:
-            _log.warning("alerts turned away at the door", **self.counts)
-            self.counts.clear()
-            self.told_at = now
 
 
 class _Refused(Exception):
@@ -106,7 +90,7 @@ class Door:
         self._strangers = Bucket(rules.total_rate, total_burst, total_burst, clock())
         self._proven: OrderedDict[str, float] = OrderedDict()
         self._inside: Counter[str] = Counter()
-        self._turned_away = _TurnedAway()
+        self._turned_away = TurnedAway("alerts turned away at the door")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it."""
@@ -114,9 +98,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         headers: list[tuple[bytes, bytes]] = scope["headers"]
-        peer = scope["client"][0] if scope["client"] else None
-        forwarded = [_text(value) for name, value in headers if name == b"x-forwarded-for"]
-        source = source_of(peer, forwarded, trusted=self._rules.trusted)
+        source = request_source(scope, self._rules.trusted)
         try:
             self._require_welcome(source, headers)
             if (token := _token(scope)) is not None:
@@ -133,6 +115,9 @@ class Door:
             await _answer(send, refusal)
 
     def _require_welcome(self, source: Source, headers: list[tuple[bytes, bytes]]) -> None:
+        # Any page that somebody on this network looks at could send one, with his address.
+        if any(name in _BROWSERS_SAY for name, _ in headers):
+            raise _Refused(403, "page", "alerts are not taken from web pages")
         allowed, certificate = self._rules.allowed, self._rules.certificate
         if allowed and not is_among(source.address, allowed):
             raise _Refused(403, "address", "alerts are not taken from this address")

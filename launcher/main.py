@@ -15,7 +15,7 @@ from core.errors import ConfigInvalid
 from launcher.children import ChildEnded, Children
 from launcher.errors import EXIT_USAGE, LaunchError
 from launcher.options import Plan, make_plan, parse_options
-from launcher.prepare import operator_password, prepared
+from launcher.prepare import OperatorPassword, operator_password, prepared
 from launcher.screen import Screen
 from launcher.session import Session
 
@@ -59,8 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         options = parse_options(arguments)
         plan = make_plan(options, load_settings(), now=datetime.now(UTC))
         with prepared(plan):
-            password, shown = operator_password(plan)
-            return asyncio.run(_serve(plan, stop, password, shown))
+            return asyncio.run(_serve(plan, stop, operator_password(plan)))
     except ConfigInvalid as error:
         only = error.errors[0] if len(error.errors) == 1 else None
         sys.stderr.write(f"{error}\n" if only is None else f"tradebox: {only}\n")
@@ -70,10 +69,10 @@ def main(arguments: Sequence[str]) -> int:
         return error.code
 
 
-async def _serve(plan: Plan, stop: Stop, password: str, shown: str) -> int:
+async def _serve(plan: Plan, stop: Stop, password: OperatorPassword) -> int:
     """Start the processes and wait for a signal, or for something to go wrong."""
     stopped, screen = stop.begin(), Screen(on_gone=stop.ask)
-    session = Session(plan, screen, admin_password=password, shows=shown)
+    session = Session(plan, screen, password)
     code = 0
     try:
         async with Children(screen) as children:

@@ -35,7 +35,7 @@ files:
   DATA/tradebox.sqlite3, DATA/paper.json   database and paper exchange, carried on by the next start
   DATA/replays/SYMBOL-TIME/                both for one replay: each begins with nothing and is kept
   DATA/demo.sqlite3                        the database of EXCHANGE=demo
-  DATA/operator-password                   the panel's password, made up at the first start
+  DATA/operator-password                   the hash of the panel's password, made up at first
 
 The database and the state of the paper exchange belong together: delete both or none. With
 DB_CONNECTION_STR set that database is used, by a replay too, which then must hold no trades yet.

@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core import queries
 from core.clients.db_sync import make_engine
+from core.passwords import hashed, is_hash
 from launcher.errors import LaunchError
 from launcher.options import Plan
 
@@ -114,19 +116,51 @@ def _mismatch(plan: Plan) -> str:
     )
 
 
-def operator_password(plan: Plan) -> tuple[str, str]:
-    """Return the panel's password and what to say of it; one that is made up is shown once."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorPassword:
+    """The panel's password.
+
+    Attributes:
+        setting: ADMIN_PASSWORD for the API.
+        said: what to say of it; a password that was made up is in it.
+        keep_in: the file for its hash, once it was said; None: nothing is to be kept.
+    """
+
+    setting: str = field(repr=False)
+    said: str = field(repr=False)
+    keep_in: Path | None = None
+
+    def keep(self) -> None:
+        """Keep the hash, after the password was shown: dying in between, it is made up anew."""
+        if self.keep_in is None:
+            return
+        new = self.keep_in.with_name(f"{self.keep_in.name}.new")
+        try:
+            new.unlink(missing_ok=True)  # it might be readable by others
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(f"{self.setting}\n")
+            new.replace(self.keep_in)
+        except OSError as error:
+            raise LaunchError(f"{self.keep_in} cannot be written: {error.strerror}") from error
+
+
+def operator_password(plan: Plan) -> OperatorPassword:
+    """Return the panel's password: configured, made up before, or made up now."""
     configured = plan.settings.admin_password
     if configured is not None and configured.get_secret_value():
-        return configured.get_secret_value(), "password as in ADMIN_PASSWORD"
+        said = "password as in ADMIN_PASSWORD"
+        return OperatorPassword(setting=configured.get_secret_value(), said=said)
     path = plan.data / PASSWORD_FILE
-    with contextlib.suppress(FileNotFoundError):
-        known = path.read_text(encoding="utf-8").strip()
-        if known:
-            return known, f"password in {path}"
-    password = secrets.token_urlsafe(15)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)  # an empty file may be readable by others
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(f"{password}\n")
-    return password, f"password {password} (shown this once; kept in {path})"
+    known = ""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            known = path.read_text(encoding="utf-8").strip()
+        if known and is_hash(known):
+            said = f"password as shown at the first start (forgotten? delete {path}, start again)"
+            return OperatorPassword(setting=known, said=said)
+    except (OSError, ValueError) as error:
+        raise LaunchError(f"{path} cannot be used ({error}); delete it, start again") from error
+    password = known or secrets.token_urlsafe(15)  # an earlier version kept it as it was
+    said = f"password {password} (shown this once; {path} keeps its hash)"
+    return OperatorPassword(setting=hashed(password), said=said, keep_in=path)

@@ -15,6 +15,7 @@ from core.clients.sql_store import SqlCycleStore
 from launcher.children import Children
 from launcher.errors import AWAY, LaunchError, told
 from launcher.options import PaperPlan, Plan
+from launcher.prepare import OperatorPassword
 from launcher.screen import Screen
 from launcher.story import Story, now_ms
 
@@ -55,19 +56,17 @@ def paper_arguments(paper: PaperPlan, symbols: tuple[str, ...]) -> list[str]:
 class Session:
     """A run of all processes. `run` returns only by cancellation or by a LaunchError."""
 
-    def __init__(self, plan: Plan, screen: Screen, *, admin_password: str, shows: str) -> None:
+    def __init__(self, plan: Plan, screen: Screen, password: OperatorPassword) -> None:
         """Prepare a run.
 
         Args:
             plan: what to start.
             screen: where to tell of it.
-            admin_password: the panel's password, for the API alone.
-            shows: what to say of that password.
+            password: the panel's, for the API alone.
         """
         self._plan = plan
         self._screen = screen
-        self._admin_password = admin_password
-        self._shows = shows
+        self._password = password
         self._began_ms = now_ms()
 
     async def run(self, children: Children) -> None:
@@ -77,6 +76,7 @@ class Session:
         async with aiohttp.ClientSession() as http, _store(database) as store:
             await self._until_ready(http)
             self._introduce()
+            self._password.keep()
             story = Story(self._plan, self._screen, http, store, began_ms=self._began_ms)
             await story.begin()
             await story.follow()
@@ -96,7 +96,7 @@ class Session:
         symbols = ",".join(plan.symbols)
         monitor = [str(ROOT / "ws_monitor_async.py"), "--symbols", symbols]
         await children.start("monitor", monitor, env)
-        api = {**env, "ADMIN_PASSWORD": self._admin_password}
+        api = {**env, "ADMIN_PASSWORD": self._password.setting}
         await children.start("api", [str(ROOT / "main.py")], api)
 
     async def _until_ready(self, http: aiohttp.ClientSession) -> None:
@@ -127,12 +127,13 @@ class Session:
 
     def _introduce(self) -> None:
         plan = self._plan
+        user = plan.settings.admin_user
         took = (now_ms() - self._began_ms) / 1000
         self._screen.say(f"ready after {took:.1f} s; watching {', '.join(plan.symbols)}")
         self._screen.show(
             [
                 f"alerts    POST {plan.api_url}/webhook",
-                f"panel     {plan.panel_url}  user {plan.settings.admin_user}, {self._shows}",
+                f"panel     {plan.panel_url}  user {user}, {self._password.said}",
                 f"database  {plan.settings.shown_url}",
             ]
         )

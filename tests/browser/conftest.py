@@ -39,15 +39,21 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
-    """Return an empty page; an error in a page's own script fails the test."""
+    """Return an empty page; an error in a script, or something its policy forbids, is a failure."""
     context = await browser.new_context(viewport={"width": 1280, "height": 800})
     context.set_default_timeout(10_000)
     page = await context.new_page()
     broken: list[str] = []
     page.on("pageerror", lambda error: broken.append(str(error)))
+    page.on("console", lambda message: _note_violation(message.text, broken))
     yield page
     await context.close()
     assert broken == [], "scripts of the page failed"
+
+
+def _note_violation(text: str, broken: list[str]) -> None:
+    if "Content Security Policy" in text:
+        broken.append(text)
 
 
 async def _launch(driver: Playwright) -> Browser:

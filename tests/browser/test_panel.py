@@ -1,37 +1,18 @@
 """The panel as the operator sees it: the login, every list, nothing that could change anything."""
 
-import asyncio
-import contextlib
-import os
 import re
-import socket
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
-from decimal import Decimal
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-import uvicorn
 from playwright.async_api import Page, expect
-from sqlalchemy import update
-from sqlmodel import col
 
-from core.clients.db_async import make_engine
-from core.domain.alarms import AlarmKind
-from core.domain.cycle import PositionSide
-from core.domain.step import take_step
-from core.models import BinancePosition, Order
-from tests.integration.api_world import SYMBOL, Api, running_api
-from tests.integration.store_worlds import migrate
-from tests.unit.samples import body
+from tests.browser.panel_world import WHY, WIDE_FONT, Panel, log_in, picture, running_panel
+from tests.integration.api_world import SYMBOL
 
-PASSWORD = "the-operators-password"
-WHY = "rule 4: hedge 1 of at most 5, trigger 57761.6, margin left 588.16129032"
 NOTHING_IS_CUT_OFF = """
 [...document.querySelectorAll(".table-responsive")].every(t => t.scrollWidth <= t.clientWidth)
 """
-SHOTS = os.environ.get("PANEL_SHOTS")  # a folder that pictures of the pages are put in
 TABLES = [
     "web-hook",
     "cycle",
@@ -43,96 +24,31 @@ TABLES = [
 ]
 
 
-class _Server(uvicorn.Server):
-    """Leaves the test run's signals alone."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """A panel with something to show."""
-
-    url: str
-    api: Api
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def panel(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Panel]:
-    """Return a panel over sockets: one open cycle, one refused alert, one alarm."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('panel') / 'tradebox.db'}"
-    await asyncio.to_thread(migrate, url)
-    async with running_api(url, admin_user="operator", admin_password=PASSWORD) as api:
-        await api.send(body(name="<b>a name</b>"))
-        await api.send(body())
-        await _raise_alarm(api)
-        await _fill_in_long_values(url)
-        listener = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(api.app, log_config=None, lifespan="off", access_log=False)
-        server = _Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        yield Panel(f"http://127.0.0.1:{listener.getsockname()[1]}/rust_admin", api)
-        server.should_exit = True
-        await serving
-
-
-async def _raise_alarm(api: Api) -> None:
-    cycle = await api.store.open_cycle(SYMBOL)
-    assert cycle is not None
-    now = api.clock.now_ms()
-    await api.store.update(
-        cycle.cycle_id,
-        lambda c: replace(
-            take_step(c, (), now_ms=now, may_request=False),
-            cycle=c.with_alarm(AlarmKind.FOREIGN, "something to <i>look</i> at", now),
-        ),
-        lease=None,
-    )
-
-
-async def _fill_in_long_values(url: str) -> None:
-    """Let numbers be as long as divisions make them, and a reason as long as they come."""
-    engine = make_engine(url)
-    endless = Decimal("49561.83043478260869565217391")
-    ours = ("entry_price", "pnl_diff", "long_trailing_price", "old_activation_price")
-    values = dict.fromkeys(ours, endless)
-    values |= dict.fromkeys(("last_price", "short_trailing_price"), Decimal("49561.80"))
-    async with engine.begin() as connection:
-        await connection.execute(
-            update(BinancePosition)
-            .where(col(BinancePosition.position_side) == PositionSide.SHORT)
-            .values(quantity=Decimal("0.103"), **values)
-        )
-        await connection.execute(update(Order).values(reason=WHY))
-    await engine.dispose()
-
-
-async def log_in(page: Page, panel: Panel, *, password: str = PASSWORD) -> None:
-    """Fill the login in and send it."""
-    await page.goto(f"{panel.url}/login")
-    await page.fill("input[name=username]", "operator")
-    await page.fill("input[name=password]", password)
-    await page.click("button[type=submit]")
-
-
-async def picture(page: Page, name: str) -> None:
-    """Keep a picture of the page, if somebody wants to look."""
-    if SHOTS:
-        await page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
+    """Return a panel with something to show."""
+    async with running_panel(tmp_path_factory.mktemp("panel")) as running:
+        yield running
 
 
 async def test_nothing_is_shown_before_the_login(page: Page, panel: Panel) -> None:
-    for path in ["/", *(f"/{table}/list" for table in TABLES), "/order/details/1"]:
-        await page.goto(f"{panel.url}{path}")
-        assert page.url == f"{panel.url}/login"
+    await page.goto(f"{panel.url}/")
+    assert page.url == f"{panel.url}/login"
     await picture(page, "login")
+    nothing = await page.request.get(f"{panel.url}/there/is/nothing")
+    paths = ["secrets", "order/details/1", *(f"{table}/list" for table in TABLES)]
+    for path in paths:
+        answer = await page.request.get(f"{panel.url}/{path}")
+        assert (answer.status, await answer.body()) == (404, await nothing.body()), path
+    await page.goto(f"{panel.url}/order/list")
+    await picture(page, "not-found")
+    await page.click("text=To the first page")
+    assert page.url == f"{panel.url}/login"
 
 
 async def test_a_wrong_password_is_refused(page: Page, panel: Panel) -> None:
     await log_in(page, panel, password="wrong")
-    await expect(page.locator(".invalid-feedback").first).to_contain_text("Invalid")
+    await expect(page.locator("#error")).to_have_text("Wrong name or password.")
     await picture(page, "login-refused")
     await page.goto(f"{panel.url}/")
     assert page.url == f"{panel.url}/login"
@@ -181,8 +97,7 @@ async def test_every_table_can_be_looked_at_and_not_changed(
     for word in ("New", "Delete", "Edit", "Actions", "Export"):
         assert await page.get_by_text(word, exact=False).locator("visible=true").count() == 0, word
     await picture(page, f"list-{table}")
-    # A bare machine has one wide font, others have narrower ones.
-    await page.add_style_tag(content='* { font-family: "DejaVu Sans", sans-serif !important }')
+    await page.evaluate(WIDE_FONT)
     assert await page.evaluate(NOTHING_IS_CUT_OFF)
     await rows.first.locator("a[href*='/details/']").first.click()
     await expect(page.locator("table")).to_be_visible()
@@ -192,15 +107,20 @@ async def test_every_table_can_be_looked_at_and_not_changed(
 
 @pytest.mark.parametrize(
     "request_of",
-    ["POST order/create", "POST order/edit/1", "DELETE order/delete?pks=1", "POST order/import"],
+    [
+        "POST order/create",
+        "POST order/edit/1",
+        "DELETE order/delete?pks=1",
+        "POST order/import",
+        "GET logout",
+    ],
 )
-async def test_what_is_not_offered_is_refused_too(
-    page: Page, panel: Panel, request_of: str
-) -> None:
+async def test_what_is_not_offered_is_not_there(page: Page, panel: Panel, request_of: str) -> None:
     await log_in(page, panel)
     method, path = request_of.split()
-    answer = await page.request.fetch(f"{panel.url}/{path}", method=method)
-    assert answer.status == 403
+    own = {"Origin": panel.url.removesuffix("/rust_admin")}
+    answer = await page.request.fetch(f"{panel.url}/{path}", method=method, headers=own)
+    assert answer.status == 404
 
 
 @pytest.mark.parametrize(
@@ -247,16 +167,20 @@ async def test_searching_finds(page: Page, panel: Panel) -> None:
     await expect(page.locator("table tbody tr")).to_have_count(1)
 
 
-async def test_the_cookie_is_for_this_site_only_and_the_logout_ends_it(
+async def test_the_cookies_are_for_this_site_only_and_the_logout_ends_the_session(
     page: Page, panel: Panel
 ) -> None:
     await log_in(page, panel)
-    (cookie,) = await page.context.cookies()
-    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
-    assert cookie["path"] == "/rust_admin"
-    answer = await page.request.get(f"{panel.url}/")
-    assert answer.headers["x-frame-options"] == "DENY"
-    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    cookies = {cookie["name"]: cookie for cookie in await page.context.cookies()}
+    assert {name: cookie["path"] for name, cookie in cookies.items()} == {
+        "tradebox_session": "/rust_admin",
+        "tradebox_device": "/rust_admin/login",
+    }
+    for cookie in cookies.values():
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     await page.click("text=Logout")
+    assert page.url == f"{panel.url}/login"
+    # Nor does a copy of the cookie open anything, whoever has it.
+    await page.context.add_cookies([cookies["tradebox_session"]])  # type: ignore[list-item]
     await page.goto(f"{panel.url}/")
     assert page.url == f"{panel.url}/login"

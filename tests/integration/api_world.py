@@ -129,7 +129,10 @@ async def running_api(
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     running = contextlib.AsyncExitStack()
     try:
-        async with running, httpx.AsyncClient(transport=transport, base_url="http://api") as http:
+        async with (
+            running,
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as http,
+        ):
             await running.enter_async_context(app.router.lifespan_context(app))
             api = Api(
                 app=app, http=http, world=world, gateway=gateway, store=store, running=running

@@ -551,9 +551,13 @@ async def test_a_symbol_that_nobody_watches_is_a_warning_and_the_others_go_on(
     assert warning.startswith("nobody watches ETHUSDT: alerts for it are answered 503")
 
 
-async def test_an_unknown_route_and_a_wrong_method_are_json_too(api: Api) -> None:
-    assert (await api.http.get("/nothing")).json()["status"] == "refused"
-    assert (await api.http.get("/webhook")).status_code == 405
+async def test_an_unknown_route_and_a_wrong_method_are_alike(api: Api) -> None:
+    nothing = await api.http.get("/nothing")
+    assert (nothing.status_code, nothing.json()["status"]) == (404, "refused")
+    for path in ("/webhook", "/webhook/tb_x", "/docs", "/redoc", "/openapi.json"):
+        answer = await api.http.get(path)
+        assert (answer.status_code, answer.content) == (404, nothing.content), path
+        assert "allow" not in answer.headers
 
 
 async def test_an_error_of_ours_shows_nothing_of_our_insides(

@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.integration.api_world import Api, running_api
+from tests.integration.panel_login import HASH, PASSWORD, try_login
 from tests.unit.samples import body
 
-PASSWORD = "the-operators-password"
 LISTS = ["web-hook", "cycle", "binance-position", "order", "fill", "binance-symbol", "alarm"]
 
 
 @pytest.fixture
 async def api(migrated_url: str) -> AsyncIterator[Api]:
     """Return an API with an open cycle, seen by the operator."""
-    async with running_api(migrated_url, admin_password=PASSWORD, host="localhost") as running:
+    async with running_api(migrated_url, admin_password=HASH) as running:
         await running.send(body())
         await log_in(running)
         yield running
@@ -23,9 +23,7 @@ async def api(migrated_url: str) -> AsyncIterator[Api]:
 
 async def log_in(api: Api, *, user: str = "admin", password: str = PASSWORD) -> bool:
     """Return whether the login let us in."""
-    form = {"username": user, "password": password}
-    answer = await api.http.post("/rust_admin/login", data=form)
-    return answer.status_code == 302
+    return (await try_login(api.http, user=user, password=password)).status_code == 303
 
 
 async def test_every_page_answers(api: Api) -> None:
@@ -72,26 +70,23 @@ async def test_the_writing_of_alerts_does_not_wait_for_a_reader(api: Api) -> Non
 
 
 async def test_only_the_right_name_and_password_open_it(migrated_sqlite_url: str) -> None:
-    async with running_api(
-        migrated_sqlite_url, admin_password=PASSWORD, admin_user="operator", host="localhost"
-    ) as api:
-        assert not await log_in(api, user="operator", password="wrong")
-        assert not await log_in(api, user="admin")
+    async with running_api(migrated_sqlite_url, admin_password=HASH, admin_user="operator") as api:
         assert not await log_in(api, user="operator", password="")
-        assert (await api.http.get("/rust_admin/order/list")).status_code == 302
+        assert not await log_in(api, user="admin")
+        assert (await api.http.get("/rust_admin/order/list")).status_code == 404
         assert await log_in(api, user="operator")
         assert (await api.http.get("/rust_admin/order/list")).status_code == 200
         assert PASSWORD not in str(api.http.cookies)
 
 
 async def test_without_a_password_nobody_can_log_in(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url, host="localhost") as api:
+    async with running_api(migrated_sqlite_url) as api:
         assert not await log_in(api, password="")
         assert not await log_in(api, password="None")
 
 
 async def test_off_loopback_the_cookie_needs_https(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url, admin_password=PASSWORD, host="0.0.0.0") as api:
-        form = {"username": "admin", "password": PASSWORD}
-        answer = await api.http.post("/rust_admin/login", data=form)
-        assert "secure" in answer.headers["set-cookie"].lower()
+    async with running_api(migrated_sqlite_url, admin_password=HASH, host="0.0.0.0") as api:
+        answer = await api.http.get("http://192.168.1.5:8009/rust_admin/login")
+        assert "; secure" in answer.headers["set-cookie"]
+        assert "over https only" in answer.text

@@ -89,6 +89,19 @@ async def test_nothing_of_a_wrong_secret_is_stored(migrated_sqlite_url: str) -> 
 # --- Addresses, certificates, rates ---
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "http://localhost"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}],
+)
+async def test_a_web_page_may_not_send_alerts(
+    migrated_sqlite_url: str, headers: dict[str, str]
+) -> None:
+    async with running_api(migrated_sqlite_url) as api:
+        answer = await api.http.post("/webhook", content=body(), headers=headers)
+        assert (answer.status_code, answer.json()["status"]) == (403, "refused")
+        assert api.entries() == []
+
+
 async def test_only_listed_addresses_may_send(migrated_sqlite_url: str) -> None:
     async with running_api(migrated_sqlite_url, alert_sources="tradingview") as api:
         answer = await api.http.post(

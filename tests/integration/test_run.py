@@ -14,9 +14,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
+import httpx
 import psutil
 import pytest
 
+from core.passwords import fits
+from tests.integration.panel_login import try_login
 from tests.orphans import ends_with_us
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -154,15 +157,23 @@ async def refusal(data: Path, **variables: str) -> tuple[int, list[str]]:
         return code, lines
 
 
+def shown_password(line: str) -> str:
+    """Return the password that a first start shows."""
+    found = re.search(r"password (\S+) \(shown this once", line)
+    assert found is not None, line
+    return found[1]
+
+
 async def test_one_alert_becomes_a_whole_cycle_and_the_books_agree(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with running(data, SPEED="3") as run:
         first = await run.until("password")
-        password = (data / "operator-password").read_text().strip()
-        assert password in first
+        password = shown_password(first)
         assert "/rust_admin" in first
-        assert stat.S_IMODE((data / "operator-password").stat().st_mode) == 0o600
         await run.until("alert accepted: webhook 1, cycle")
+        kept = data / "operator-password"
+        assert fits(password, kept.read_text().strip())
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
         await run.until("the ladder laid from it")
         await run.until("take-profit placed")
         await run.until("level 3 filled")
@@ -183,6 +194,7 @@ async def test_a_killed_launcher_leaves_nobody_and_the_next_start_carries_on(
 ) -> None:
     data = tmp_path / "data"
     async with running(data) as run:
+        password = shown_password(await run.until("password"))
         await run.until("level 1 placed")
         family = run.children()
         assert len(family) == 4  # three processes and what watches over them
@@ -199,7 +211,6 @@ async def test_a_killed_launcher_leaves_nobody_and_the_next_start_carries_on(
             return not any(one.is_running() for one in family)
 
         await until(are_gone)
-        password = (data / "operator-password").read_text().strip()
 
     async with running(data) as run:
         held = await run.until("held ")
@@ -209,6 +220,9 @@ async def test_a_killed_launcher_leaves_nobody_and_the_next_start_carries_on(
         code, output = await operate(data, "status")
         assert (code, "BTCUSDT: watched" in output) == (0, True)
         assert "order take_profit: SELL" in output
+        async with httpx.AsyncClient(base_url=run.api) as http:
+            login = await try_login(http, user="admin", password=password)
+            assert login.status_code == 303, "the first start's password opens the second's panel"
         code, output = await operate(data, "close", "BTCUSDT")
         assert code == 0
         assert output.endswith(": done\n")
@@ -220,6 +234,7 @@ async def test_a_killed_launcher_leaves_nobody_and_the_next_start_carries_on(
         assert await run.stop(*two) < STOP_WITHIN_S
         assert not any("sending the sample alert" in line for line in run.lines)
         assert not any(password in line for line in run.lines), "it is shown once"
+        assert any("password as shown at the first start" in line for line in run.lines)
 
 
 async def test_a_process_that_dies_stops_all_with_its_last_words(tmp_path: Path) -> None:

@@ -210,6 +210,8 @@ BAD: dict[str, list[tuple[str, str, str]]] = {
         ("http://", "http://", "must be an address"),
         ("ftp://me:prefect-word@h", "(hidden)", "must be an address"),
     ],
+    "ADMIN_PASSWORD": [("=19=65536,t=3,p=4", "(hidden)", "between single quotes")],
+    "SESSION_SECRET": [("session-word", "(hidden)", "at least 32 characters")],
     "DB_CONNECTION_STR": [
         ("mysql://u:db-word@h/x", "(hidden)", "must be a postgresql:// or a sqlite:/// address"),
         ("postgresql://u:db-word@h:port/x", "(hidden)", "percent-encoded"),

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import stat
 import threading
 from decimal import Decimal
@@ -12,9 +13,11 @@ import pytest
 from pydantic import SecretStr
 
 from core.grid import calculate_grid_orders
+from core.passwords import fits
 from core.schemas.payload import read_body
 from core.schemas.webhook import Alert, parse_alert
 from launcher import screen as screen_module
+from launcher.errors import LaunchError
 from launcher.ladder import Ladder, Rung, ladder_of_answer, ladder_table
 from launcher.prepare import operator_password
 from launcher.sample import sample_alert
@@ -206,20 +209,44 @@ def test_the_sample_is_an_alert(symbol: str, by_quote: bool, amount: tuple[str, 
     }
 
 
-def test_a_password_is_made_once_and_kept_for_its_owner_alone(tmp_path: Path) -> None:
-    password, said = operator_password(plan(tmp_path))
+def test_a_password_is_shown_once_and_only_its_hash_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "operator-password"
-    assert len(password) >= 20
-    assert password in said
+    lost = operator_password(plan(tmp_path))  # not shown, so not kept
+    first = operator_password(plan(tmp_path))
+    assert first.said != lost.said
+    first.keep()
+    found = re.fullmatch(r"password (\S{20,}) \(shown this once; .* keeps its hash\)", first.said)
+    assert found is not None
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    again, said_again = operator_password(plan(tmp_path))
-    assert again == password
-    assert said_again == f"password in {path}"
+    assert list(tmp_path.iterdir()) == [path]
+    assert found[1] not in path.read_text()
+    assert fits(found[1], path.read_text().strip())
+    assert found[1] not in repr(first)
+    again = operator_password(plan(tmp_path))
+    again.keep()
+    assert (again.setting, again.keep_in) == (first.setting, None)
+    assert again.said.startswith("password as shown at the first start")
+
+
+def test_a_password_that_was_kept_as_it_was_is_turned_into_its_hash(tmp_path: Path) -> None:
+    path = tmp_path / "operator-password"
+    path.write_text("as-it-was\n")
+    password = operator_password(plan(tmp_path))
+    assert "password as-it-was (shown this once" in password.said
+    password.keep()
+    assert fits("as-it-was", path.read_text().strip())
+
+
+def test_half_a_hash_is_no_password(tmp_path: Path) -> None:
+    (tmp_path / "operator-password").write_text("$argon2id$v=19$m=65536,t=3")
+    with pytest.raises(LaunchError, match="delete it, start again"):
+        operator_password(plan(tmp_path))
 
 
 def test_a_configured_password_is_neither_shown_nor_kept(tmp_path: Path) -> None:
-    configured = plan(tmp_path, admin_password=SecretStr("mine alone"))
-    assert operator_password(configured) == ("mine alone", "password as in ADMIN_PASSWORD")
+    password = operator_password(plan(tmp_path, admin_password=SecretStr("mine alone")))
+    password.keep()
+    assert (password.setting, password.said) == ("mine alone", "password as in ADMIN_PASSWORD")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,5 +1,6 @@
 """The operator's command line, without a monitor."""
 
+import io
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import operate
+from config import load_settings
 from core.domain.alarms import RaisedAlarm, Severity
 from core.domain.cycle import (
     Cycle,
@@ -22,6 +24,7 @@ from core.domain.cycle import (
     Side,
 )
 from core.domain.settings import Policy
+from core.passwords import fits
 from tests.unit.samples import sample_rules, sample_settings
 
 D = Decimal
@@ -123,3 +126,35 @@ def test_a_wrong_setting_is_named(
     monkeypatch.setenv("MG_MODE", "x")
     assert operate.main(["status"]) == 2
     assert "MG_MODE = x: must be" in capsys.readouterr().err
+
+
+def test_a_password_becomes_a_line_for_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MG_MODE", "x")  # no setting is looked at
+    monkeypatch.setattr("sys.stdin", io.StringIO("a pässword\n"))
+    assert operate.main(["password"]) == 0
+    (tmp_path / ".env").write_text(capsys.readouterr().out, encoding="utf-8")
+    monkeypatch.delenv("MG_MODE")
+    known = load_settings().admin_password
+    assert known is not None
+    assert fits("a pässword", known.get_secret_value())
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [(["one", "other"], "two different passwords"), (["", ""], "that is no password")],
+)
+def test_a_password_that_was_mistyped_becomes_nothing(
+    typed: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answers = iter(typed)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("getpass.getpass", lambda _: next(answers))
+    assert operate.main(["password"]) == 1
+    output = capsys.readouterr()
+    assert (output.out, said in output.err) == ("", True)
