@@ -1,6 +1,7 @@
 """Who may see the panel: one operator, by name and password, for a limited time."""
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from admin.crowd import Crowd, is_at_the_machine
 from admin.forms import STALE, has_token, read_form, renew_token
 from admin.sessions import SESSION_LASTS_S, Devices, Sessions, derived_key
 from admin.throttle import LoginThrottle
@@ -67,9 +69,12 @@ class OperatorLogin(AuthenticationBackend):
         # With the password in it: whoever was logged in with another one is so no longer.
         key = derived_key(secret, "session", user, password or "")
         super().__init__(key)
-        self.middlewares = [Middleware(Sessions, key=key, path=path)]
         device_key = derived_key(secret, "device", user, password or "")
-        self.devices = Devices(key=device_key, path=f"{path}/login")
+        self.devices = Devices(key=device_key, path=path)
+        self.middlewares = [
+            Middleware(Sessions, key=key, path=path),
+            Middleware(Crowd, devices=self.devices, trusted=trusted),
+        ]
         self._path = path
         self._user = user
         self._hash = password if password is None or is_hash(password) else hashed(password)
@@ -91,12 +96,11 @@ class OperatorLogin(AuthenticationBackend):
             raise LoginRefused(STALE)
         device, source = self.devices.known(request), request_source(request.scope, self._trusted)
         sender = f"browser {device}" if device else source.key
-        is_here = source.address is not None and source.address.is_loopback
-        is_stranger = device is None and not is_here
+        is_stranger = device is None and not is_at_the_machine(source)
         wait_s = self._throttle.begin(sender, self._stopwatch(), is_stranger=is_stranger)
         if wait_s > 0:
             self._turned_away.note("too_soon", self._stopwatch())
-            whole = int(wait_s) + 1
+            whole = math.ceil(wait_s)
             text = f"Too many wrong passwords. Try again in {whole} s."
             raise LoginRefused(text, status=429, wait_s=whole)
         if not await self._is_right(form.get("username", ""), form.get("password", "")):

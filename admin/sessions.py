@@ -78,11 +78,15 @@ class Devices:
         except BadSignature:
             return None
 
+    def signed(self, device: str) -> str:
+        """Return the cookie of a browser, as of now."""
+        return self._signer.sign(device).decode()
+
     def remember(self, device: str, request: Request, response: Response) -> None:
         """Let the browser be known from now on."""
         response.set_cookie(
             DEVICE_COOKIE,
-            self._signer.sign(device).decode(),
+            self.signed(device),
             max_age=DEVICE_LASTS_S,
             path=self._path,
             secure=is_secure(request.url),

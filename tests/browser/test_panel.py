@@ -172,11 +172,9 @@ async def test_the_cookies_are_for_this_site_only_and_the_logout_ends_the_sessio
 ) -> None:
     await log_in(page, panel)
     cookies = {cookie["name"]: cookie for cookie in await page.context.cookies()}
-    assert {name: cookie["path"] for name, cookie in cookies.items()} == {
-        "tradebox_session": "/rust_admin",
-        "tradebox_device": "/rust_admin/login",
-    }
+    assert cookies.keys() == {"tradebox_session", "tradebox_device"}
     for cookie in cookies.values():
+        assert cookie["path"] == "/rust_admin"
         assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     await page.click("text=Logout")
     assert page.url == f"{panel.url}/login"
