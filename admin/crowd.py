@@ -1,8 +1,8 @@
 """How much of the panel those get who are not logged in: a flood of them must not delay an alert.
 
-A page costs half a millisecond of the process that alerts come in at, a file a whole one; to be
-turned away costs a tenth. Whoever is logged in, or has been with the same browser, is not kept out
-by others; nor is who sits at the machine itself.
+A page costs half a millisecond of the process that alerts come in at, a file a whole one; to turn
+somebody away costs a seventh of that. Whoever is logged in, or has been with the same browser, is
+not kept out by others; nor is who sits at the machine itself.
 """
 
 import time
