@@ -20,10 +20,10 @@ from flows.outside import request_source
 from flows.turned_away import TurnedAway
 
 # The login page and its files are ten requests.
-RATE: Final = 5.0  # a second, of one source
-AT_ONCE: Final = 60.0
-TOTAL_RATE: Final = 50.0  # of all strangers together
-TOTAL_AT_ONCE: Final = 300.0
+RATE: Final = 20.0  # a second, of one source
+AT_ONCE: Final = 200.0
+TOTAL_RATE: Final = 100.0  # of all strangers together
+TOTAL_AT_ONCE: Final = 500.0
 
 
 class Crowd:
