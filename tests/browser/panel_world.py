@@ -115,11 +115,12 @@ def _noting(app: ASGIApp, seen: list[Seen]) -> ASGIApp:
 
 
 async def log_in(page: Page, panel: Panel, *, password: str = PASSWORD) -> None:
-    """Fill the login in and send it."""
+    """Fill the login in, send it, and wait until what comes is there with all its scripts."""
     await page.goto(f"{panel.url}/login")
     await page.fill("input[name=username]", "operator")
     await page.fill("input[name=password]", password)
-    await page.click("button[type=submit]")
+    async with page.expect_navigation(wait_until="load"):
+        await page.click("button[type=submit]")
 
 
 async def picture(page: Page, name: str) -> None:
