@@ -90,12 +90,12 @@ def _hedged(
     rung: Rung, settings: CycleSettings, rules: SymbolRules, wallet: Decimal | None
 ) -> _Moment:
     if wallet is not None:
-        is_larger = rung.short_quantity >= rung.long_quantity
-        end = rung.liquidation_price
-        if end is None and is_larger:
-            end = ZERO  # liquidated at every price
+        # Without a price although SHORT is larger nothing is left: LONG alone came too near before.
         return _Moment(
-            place="after hedge 1", price=rung.price, liquidation=end, is_short_larger=is_larger
+            place="after hedge 1",
+            price=rung.price,
+            liquidation=rung.liquidation_price,
+            is_short_larger=rung.short_quantity >= rung.long_quantity,
         )
     short = Leg(quantity=rung.short_quantity, entry=rung.price)
     margin = short.quantity * short.entry / settings.leverage

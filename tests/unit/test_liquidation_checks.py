@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from core.domain.settings import Policy
-from core.domain.warnings import Leg, liquidation_price
 from core.entry_checks import EntryPicture, plan_entry
 from core.errors import AlertInvalid
 from tests.unit.samples import sample_settings
@@ -88,17 +87,9 @@ def test_without_a_limit_nothing_is_looked_at() -> None:
     assert refusals(None, picture(wallet="1")) == []
 
 
-def test_a_hedge_that_is_liquidated_at_every_price_is_at_no_distance() -> None:
-    # Nothing is left at any price: the estimate has no price, which is not the same as safe.
-    legs: dict[str, Any] = {
-        "long": Leg(quantity=D(1), entry=D(100)),
-        "short": Leg(quantity=D(2), entry=D(40)),
-        "long_bracket": RULES.brackets[0],
-        "short_bracket": RULES.brackets[0],
-    }
-    assert liquidation_price(wallet=D(10), **legs) is None
+def test_a_hedge_that_would_be_liquidated_at_every_price_is_refused_for_what_comes_before() -> None:
     (text,) = refusals("1", picture(wallet="100", open_cycles_margin="4000"))
-    assert "MIN_LIQUIDATION_DISTANCE = 1 %" in text
+    assert text.startswith("MIN_LIQUIDATION_DISTANCE = 1 %: with the price at 60120 (after entry)")
 
 
 def test_a_ladder_that_is_refused_anyway_is_refused_for_that() -> None:
