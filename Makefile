@@ -4,6 +4,8 @@ PY := .venv/bin/python
 POETRY_VERSION := 2.5.1
 TOOLS := .tools/.poetry-$(POETRY_VERSION)
 VENV := .venv/.installed
+COMPOSE ?= docker compose
+PROFILES ?= paper
 
 # Neither the program nor its tests report anything to anyone.
 export DO_NOT_TRACK := 1
@@ -12,7 +14,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_HOME ?= $(CURDIR)/data/prefect
 
 .DEFAULT_GOAL := help
-.PHONY: help run operate test check fuzz lint format browser install lock hooks migrate-apply migrate-create clean
+.PHONY: help run operate test test-compose check fuzz env update logs backup restore lint format browser install lock hooks migrate-apply migrate-create clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -38,10 +40,32 @@ lint: $(VENV)
 	$(PY) .venv/bin/lint-imports
 
 test: check browser ## everything: check, then integration, simulation, contract and browser tests
-	HYPOTHESIS_PROFILE=$(PROFILE) $(PY) -m pytest tests --ignore=tests/unit -n 2 --dist worksteal
+	HYPOTHESIS_PROFILE=$(PROFILE) $(PY) -m pytest tests --ignore=tests/unit --ignore=tests/compose -n 2 --dist worksteal
 
 fuzz: $(VENV) ## ten thousand bodies of any kind to the webhook: FUZZ_EXAMPLES=10000
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-10000} $(PY) -m pytest -o timeout=3600 tests/integration/test_fuzz.py
+
+test-compose: $(VENV) ## build the image, bring the whole stack up and try it; needs docker compose
+	$(PY) -m pytest -o timeout=1800 -p no:xdist -s tests/compose
+
+env: ## write .env for docker compose with random passwords: make env PROFILES=paper,prefect
+	@$(PYTHON) scripts/make_env.py --profiles "$(PROFILES)"
+
+update: ## docker compose: pull, build, back up, migrate, restart
+	git pull --ff-only
+	$(COMPOSE) build --pull
+	$(MAKE) backup
+	$(COMPOSE) run --rm migrate
+	$(COMPOSE) up --detach --remove-orphans
+
+logs: ## docker compose: follow the logs of all services
+	$(COMPOSE) logs --follow --tail 100
+
+backup: ## docker compose: dump the database into backups/
+	@COMPOSE="$(COMPOSE)" scripts/backup.sh
+
+restore: ## docker compose: put a dump back: make restore FILE=backups/….dump
+	@COMPOSE="$(COMPOSE)" scripts/restore.sh "$(FILE)"
 
 format: $(VENV) ## format the code and mend what ruff can mend
 	$(PY) -m ruff check --fix-only .
@@ -81,5 +105,5 @@ $(TOOLS):
 $(VENV): $(TOOLS) pyproject.toml poetry.lock scripts/poetry.py
 	@echo "installing the locked dependencies into .venv ..."
 	@$(PY) -c "" 2>/dev/null || $(PYTHON) -m venv --clear .venv
-	@.tools/bin/python scripts/poetry.py install --no-interaction --quiet
+	@.tools/bin/python scripts/poetry.py install --no-interaction --quiet $(POETRY_INSTALL)
 	@touch $@

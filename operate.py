@@ -85,6 +85,8 @@ async def _carry_out(settings: Settings, options: argparse.Namespace) -> int:
     match options.command:
         case "status":
             return await show_status(settings, options.symbol)
+        case "watched":
+            return await tell_unwatched(settings)
         case "secret":
             return await keep_secrets(settings, options)
         case "kill":
@@ -117,6 +119,15 @@ async def show_status(settings: Settings, symbol: str | None) -> int:
         if not of_symbol:
             _say("  no open cycle")
     return 0
+
+
+async def tell_unwatched(settings: Settings) -> int:
+    """Print every symbol of SYMBOLS that no monitor watches; a failure if there is one."""
+    async with _store(settings) as store:
+        missing = [name for name in settings.symbols if not await store.is_watched(name)]
+    if missing:
+        _say(f"nobody watches {', '.join(missing)}")
+    return EXIT_NOT_DONE if missing else 0
 
 
 async def ask(settings: Settings, command: str, symbol: str, *, within_s: float) -> int:
@@ -339,6 +350,7 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="show what is open")
     status.add_argument("symbol", nargs="?", type=_symbol, default=None, metavar="SYMBOL")
     commands.add_parser("password", help="ask for a password, and print its hash for .env")
+    commands.add_parser("watched", help="succeed if every symbol of SYMBOLS is watched")
     _add_secret_commands(commands.add_parser("secret", help="make and revoke alerts' secrets"))
     for name, (_, text) in ACTIONS.items():
         command = commands.add_parser(name, help=text)

@@ -1,0 +1,2 @@
+-- Run once, when the volume is new: the Prefect server has a database of its own.
+CREATE DATABASE prefect;
