@@ -22,7 +22,8 @@ FROM docker.io/library/debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates python3 tini \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin tradebox \
+    && groupadd --system --gid 10001 tradebox \
+    && useradd --system --uid 10001 --gid 10001 --home-dir /app --shell /usr/sbin/nologin tradebox \
     && install -d -o tradebox -g tradebox -m 0700 /app/data
 WORKDIR /app
 COPY --from=build /app/.venv .venv
@@ -39,7 +40,7 @@ ENV PATH=/app/.venv/bin:$PATH \
     DO_NOT_TRACK=1 \
     PREFECT_SERVER_ANALYTICS_ENABLED=false \
     PREFECT_HOME=/app/data/prefect
-USER tradebox
+USER 10001:10001
 EXPOSE 8009
 # The API's; docker-compose.yml names the others'.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s \

@@ -46,7 +46,7 @@ fuzz: $(VENV) ## ten thousand bodies of any kind to the webhook: FUZZ_EXAMPLES=1
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-10000} $(PY) -m pytest -o timeout=3600 tests/integration/test_fuzz.py
 
 test-compose: $(VENV) ## build the image, bring the whole stack up and try it; needs docker compose
-	$(PY) -m pytest -o timeout=1800 -p no:xdist -s tests/compose
+	COMPOSE="$(COMPOSE)" $(PY) -m pytest -o timeout=1800 -p no:xdist -s tests/compose
 
 env: ## write .env for docker compose with random passwords: make env PROFILES=paper,prefect
 	@$(PYTHON) scripts/make_env.py --profiles "$(PROFILES)"
