@@ -56,7 +56,7 @@ def test_an_alert_becomes_a_cycle_that_closes(stack: Stack) -> None:
 
 
 def test_its_flows_are_seen_in_prefect(stack: Stack) -> None:
-    wanted = {"open-long-position COMPLETED", "order-filled-flow COMPLETED"}
+    wanted = {"open_long_position COMPLETED", "order_filled_flow COMPLETED"}
 
     def seen() -> dict[str, object] | None:
         runs = json.loads(stack("exec", "-T", "prefect", "python", "-c", COUNT_RUNS))
