@@ -7,7 +7,7 @@ from paper import events, ledger, margin
 from paper.desk import Desk
 from paper.market_streams import MarketStreams
 from paper.matching import ER_LIQUIDATED
-from paper.state import ZERO, FundingRate, Leg, OrderStatus, PlainOrder, Side
+from paper.state import ZERO, AlgoStatus, FundingRate, Leg, OrderStatus, PlainOrder, Side
 
 
 class Forced:
@@ -62,6 +62,17 @@ class Forced:
     def adl(self, leg: Leg, quantity: Decimal, now_ms: int) -> None:
         """Auto-deleverage part of a leg at the mark price, without commission."""
         self._force(leg, quantity, f"adl_autoclose-{self._desk.serial()}", ZERO, now_ms)
+
+    def settle(self, symbol: str, now_ms: int) -> None:
+        """Close a symbol for good: its orders end, its legs are closed at the mark price."""
+        for order in self._matching.book.open_orders(symbol):
+            self._end(order, now_ms)
+        for algo in self._matching.book.armed_algos(symbol):
+            self._matching.end_algo(algo, AlgoStatus.EXPIRED, now_ms)
+        for leg in margin.open_legs(self._state):
+            if leg.symbol == symbol:
+                name = f"settlement_autoclose-{self._desk.serial()}"
+                self._force(leg, abs(leg.amount), name, ZERO, now_ms)
 
     def settle_funding(self, symbol: str, rate: Decimal, now_ms: int, time_ms: int) -> None:
         """Settle funding on the legs of a symbol; LONG pays a positive rate.

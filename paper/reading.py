@@ -132,7 +132,12 @@ def find_open(desk: Desk, params: Params, now_ms: int) -> PlainOrder:
 
 
 def is_forgotten(order: PlainOrder, now_ms: int) -> bool:
-    """Orders that ended unfilled vanish 3 days after their creation, all others after 90."""
+    """Orders that ended unfilled vanish 3 days after their creation, all others after 90.
+
+    What is open has not ended.
+    """
+    if order.is_open:
+        return False
     age = now_ms - order.created_ms
     ended_unfilled = order.status in (OrderStatus.CANCELED, OrderStatus.EXPIRED)
     return age > 90 * DAY_MS or (ended_unfilled and not order.executed and age > 3 * DAY_MS)

@@ -280,6 +280,13 @@ class World:
         self._now(now_ms)
         self._forced.liquidate(now_ms)
 
+    def settle(self, symbol: str, now_ms: int) -> None:
+        """Delist a symbol: its orders end, both legs are closed at the mark price."""
+        self._now(now_ms)
+        self._require(symbol)
+        self._forced.settle(symbol, now_ms)
+        self.set_status(symbol, "CLOSE")
+
     def funding(self, symbol: str, rate: Decimal, now_ms: int) -> None:
         """Settle funding on both legs of a symbol; a positive rate is paid by LONG."""
         self._now(now_ms)

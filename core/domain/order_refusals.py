@@ -47,7 +47,7 @@ def order_refused(cycle: Cycle, fact: OrderRefused) -> Cycle:
         return _amend_refused(cycle, order, why, fact)
     if fact.request is Request.CANCEL or why in (Refusal.MOMENT, Refusal.CLOCK):
         return _again_soon(cycle, order, why, fact)
-    is_again = is_refused(before, Refusal.FOR_GOOD)
+    is_again = is_refused(before, Refusal.FOR_GOOD, Refusal.HALTED)
     match order.role:
         case Role.ENTRY:
             return _over(cycle, order, fact)
@@ -163,7 +163,7 @@ def _protection_refused(
     cycle = _with_alarm(cycle, order, fact)
     if why is Refusal.STOP_LIMIT and order.role is Role.HEDGE_STOP:
         cycle = replace(cycle, stop_needs_slot=True)
-    elif why is Refusal.FOR_GOOD and not is_again:
+    elif why in (Refusal.FOR_GOOD, Refusal.HALTED) and not is_again:
         cycle = replace(cycle, rules_are_stale=True)
     return _later(cycle, order, fact.at_ms + slow_ms(order.refusals))
 
@@ -176,6 +176,9 @@ def _amend_refused(cycle: Cycle, order: OrderState, why: Refusal, fact: OrderRef
         case Refusal.MOMENT | Refusal.CLOCK:
             return _later(cycle, order, fact.at_ms + quick_ms(order.refusals))
         case Refusal.ACCOUNT:  # what rests protects; a new one would be refused, too
+            return _later(cycle, order, fact.at_ms + slow_ms(order.refusals))
+        case Refusal.HALTED:
+            cycle = _with_alarm(cycle, order, fact)
             return _later(cycle, order, fact.at_ms + slow_ms(order.refusals))
         case Refusal.CLOSE_RESERVED if order.refusals < MAX_ATTEMPTS_IN_A_ROW:
             return _later(cycle, order, fact.at_ms + quick_ms(order.refusals))

@@ -20,6 +20,7 @@ class Refusal(StrEnum):
     UNKNOWN_ORDER = "unknown_order"
     NO_CHANGE = "no_change"
     ACCOUNT = "account"  # keys, permissions, mode: nothing new for any symbol
+    HALTED = "halted"  # the symbol is not traded now: halted, settled or about to be delisted
 
 
 BELOW_LOWEST_PRICE = -4024
@@ -60,6 +61,9 @@ _BY_CODE: dict[int, Refusal] = {
     -2015: Refusal.ACCOUNT,
     -4061: Refusal.ACCOUNT,
     -4109: Refusal.ACCOUNT,
+    -4108: Refusal.HALTED,
+    -4140: Refusal.HALTED,
+    -5024: Refusal.HALTED,
 }
 
 # HTTP statuses that come without a code of their own; the gateway hands them on as negative codes.

@@ -144,7 +144,7 @@ def test_refused_for_good_the_amendment_becomes_cancel_and_place() -> None:
     assert story.order("take_profit").attempt == 2
 
 
-REPEATED = [(-1008, 200), (-503, 200), (-1021, 200), (-2015, 1_000), (-2022, 200)]
+REPEATED = [(-1008, 200), (-503, 200), (-1021, 200), (-2015, 1_000), (-2022, 200), (-5024, 1_000)]
 
 
 @pytest.mark.parametrize(("code", "after_ms"), REPEATED)
