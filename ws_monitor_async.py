@@ -321,7 +321,7 @@ class Monitor:
 
     async def _run_desk(self, desk: Desk) -> None:
         for cycle in await self._load(desk.symbol):
-            desk.adopt(cycle)
+            desk.take_over(cycle)
             if cycle.is_open:
                 log.info("cycle taken on", symbol=desk.symbol, cycle=cycle.key, phase=cycle.phase)
         self._desks[desk.symbol] = desk

@@ -88,6 +88,7 @@ _MOST_FACTS_A_STEP = 500
 _LOOK_AGAIN_MS = 500  # at a cycle that another process may be writing to
 _STORE_RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _READ_RETRY_MS = 1_000
+_CLOCKS_DIFFER_MS = 60_000  # far more than they do
 
 # Takes a desk and the facts of one turn; by default records, decides and sends. Flows name these.
 Handler = Callable[["Desk", tuple[Fact, ...]], Awaitable[None]]
@@ -217,6 +218,7 @@ class _Queued:
     fact: Fact
     cycle_id: int | None
     done: asyncio.Event | None = None
+    ends_first_check: bool = False  # with it, all is known that a stale database may lack
 
 
 @dataclass(slots=True)
@@ -254,6 +256,7 @@ class Desk:
         self._batch_owner: int | None = None
         self._failure: TradeboxError | None = None
         self._may_request = True
+        self._is_checked = True
 
     # --- From outside ---
 
@@ -266,6 +269,15 @@ class Desk:
     def is_idle(self) -> bool:
         """Return whether nothing waits, nothing is under way and nothing has to be asked."""
         return not self._facts and not self._tasks and not self._is_stepping
+
+    def take_over(self, cycle: Cycle) -> None:
+        """Take on a cycle that this process did not see begin.
+
+        What is saved may be older than what the exchange did, and a database restored from a backup
+        is: nothing is requested before a check has told every order and fill since then.
+        """
+        self._is_checked = self._is_checked and not cycle.is_open
+        self.adopt(cycle)
 
     def adopt(self, cycle: Cycle) -> None:
         """Take a cycle on (or its newer state), as loaded from the store."""
@@ -405,6 +417,7 @@ class Desk:
             if self._owner_of(self._facts[0]) != owner:
                 break
             batch.append(self._facts.popleft())
+            self._is_checked = self._is_checked or batch[-1].ends_first_check
         self._batch_owner = owner
         return tuple(batch)
 
@@ -457,7 +470,7 @@ class Desk:
             cycle,
             self._with_price(cycle, facts),
             now_ms=self._now(),
-            may_request=self._may_request,
+            may_request=self._may_request and self._is_checked,
         )
 
     async def _update(self, cycle_id: int, facts: tuple[Fact, ...]) -> Step:
@@ -611,6 +624,17 @@ class Desk:
         cycle = self.open_cycle or max(known, key=lambda c: c.ended_at_ms or 0, default=None)
         if cycle is None:
             return
+        found: list[Fact] = [] if self._is_checked else [*await self._read_since(cycle)]
+        found += await self._differences(cycle, picture, position)
+        for fact in found:
+            self.tell(fact, cycle_id=cycle.cycle_id)
+        self.tell(position, cycle_id=cycle.cycle_id)
+        self._facts[-1] = _Queued(position, cycle.cycle_id, ends_first_check=True)
+
+    async def _differences(
+        self, cycle: Cycle, picture: AccountPicture, position: PositionChecked
+    ) -> tuple[Fact, ...]:
+        """Return what the exchange lists, and what became of that which it lists no more."""
         reports = picture.orders.get(self.symbol, ())
         found: list[Fact] = list(reports)
         listed = {report.client_order_id for report in reports}
@@ -618,13 +642,23 @@ class Desk:
             is_known_open = order.is_resting and order.changed_at_ms < picture.asked_at_ms
             if is_known_open and not order.is_in_flight and order.client_order_id not in listed:
                 found += await self._find(cycle, order)
-        if (position.long.quantity, position.short.quantity) != (
-            cycle.long.quantity,
-            cycle.short.quantity,
-        ):
+        held = (position.long.quantity, position.short.quantity)
+        if held != (cycle.long.quantity, cycle.short.quantity) or not self._is_checked:
             found.append(await self._read_fills(cycle))
-        for fact in (*found, position):
-            self.tell(fact, cycle_id=cycle.cycle_id)
+        return tuple(found)
+
+    async def _read_since(self, cycle: Cycle) -> tuple[OrderReported, ...]:
+        """Return all orders of the cycle that are younger than those saved, whatever they became.
+
+        An order is saved before it is sent, so what was created before the newest one is known.
+        """
+        ours = [o for o in cycle.orders if o.role is not Role.FOREIGN]
+        newest = max((o.created_at_ms for o in ours), default=cycle.accepted_at_ms)
+        reports = await self._around.gateway.orders_since(
+            self.symbol, since_ms=newest - _CLOCKS_DIFFER_MS
+        )
+        prefix = f"{CLIENT_ID_PREFIX}{cycle.key}-"
+        return tuple(r for r in reports if r.client_order_id.startswith(prefix))
 
     async def _read_picture(self) -> AccountPicture:
         gateway, asked_at = self._around.gateway, self._now()

@@ -95,6 +95,13 @@ class OrderGateway(Protocol):
         """Return (symbol, report) of all open ordinary and algo orders; None: of the account."""
         ...
 
+    async def orders_since(self, symbol: str, *, since_ms: int) -> tuple[OrderReported, ...]:
+        """Return all orders created since a time, whatever became of them, oldest first.
+
+        What ended unfilled is forgotten by the exchange after some days.
+        """
+        ...
+
     async def positions(self, symbol: str) -> PositionChecked:
         """Return both sides of the symbol, also at 0; a missing row is ExchangeUnavailable."""
         ...

@@ -127,6 +127,22 @@ class BinanceGateway:
             reports.append((algo.symbol, self._algo_report(algo, asked_at_ms)))
         return tuple(reports)
 
+    async def orders_since(self, symbol: str, *, since_ms: int) -> tuple[OrderReported, ...]:
+        """Return all orders created since a time, ordinary and algo, oldest first."""
+        asked_at_ms = self.now_ms()
+        algos = {algo.client_algo_id: algo for algo in await self._history.algos(symbol, since_ms)}
+        reports: list[tuple[int, OrderReported]] = []
+        for plain in await self._history.orders(symbol, since_ms):
+            parent = algos.pop(plain.client_order_id, None)
+            if parent is None:
+                reports.append((plain.time, self._plain_report(plain, asked_at_ms)))
+            else:
+                report = self._triggered_report(parent, plain, asked_at_ms)
+                reports.append((parent.create_time, report))
+        for algo in algos.values():
+            reports.append((algo.create_time, self._algo_report(algo, asked_at_ms)))
+        return tuple(report for _, report in sorted(reports, key=lambda pair: pair[0]))
+
     # --- positions and fills ---
 
     async def positions(self, symbol: str) -> PositionChecked:

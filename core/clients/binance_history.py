@@ -1,4 +1,6 @@
-"""Past executions and funding of the account, read page by page."""
+"""Past orders, executions and funding of the account, read page by page."""
+
+from typing import TypeVar
 
 from core import translate
 from core.clients.rest_ask import ask, read_call, understood
@@ -8,9 +10,12 @@ from core.errors import ExchangeUnavailable, RequestRefused
 from core.ports import FundingRecord
 from core.schemas import binance_rest as rest
 
+Listed = TypeVar("Listed", bound=rest.PlainOrder | rest.AlgoOrder)
+
 NO_SUCH_ORDER = -2013
 PAGE = 1000  # the most rows that one answer of the exchange's lists has
 WEEK_MS = 7 * 24 * 3600 * 1000  # the longest time window of those lists
+KEPT_MS = 89 * 24 * 3600 * 1000  # executions and funding are kept for three months
 _MOST_PAGES = 200
 _NAMES_KEPT = 50_000
 # A trade whose order the exchange does not know this long after it: reads do not lag that much.
@@ -46,17 +51,25 @@ class History:
                 fills.append(translate.user_trade(trade, client_order_id))
         return tuple(fills)
 
+    async def orders(self, symbol: str, since_ms: int) -> list[rest.PlainOrder]:
+        """Return the ordinary orders created since a time that the exchange still knows."""
+        return await self._listed("allOrders", list[rest.PlainOrder], symbol, since_ms)
+
+    async def algos(self, symbol: str, since_ms: int) -> list[rest.AlgoOrder]:
+        """Return the conditional orders created since a time that the exchange still knows."""
+        return await self._listed("allAlgoOrders", list[rest.AlgoOrder], symbol, since_ms)
+
     async def funding(self, symbol: str, *, since_ms: int) -> tuple[FundingRecord, ...]:
         """Return funding payments since a time, oldest first."""
         found: dict[int, rest.IncomeRow] = {}
-        for start_ms in range(since_ms, self._transport.now_ms() + 1, WEEK_MS):
+        for start_ms in self._weeks_since(since_ms):
             found |= await self._funding_from(symbol, start_ms, start_ms + WEEK_MS - 1)
         rows = sorted(found.values(), key=lambda row: (row.time, row.tran_id))
         return tuple(translate.funding_record(row) for row in rows)
 
     async def _trades_since(self, symbol: str, since_ms: int) -> list[rest.UserTrade]:
         """Read in windows of seven days; from the first trade found on, by trade id."""
-        for start_ms in range(since_ms, self._transport.now_ms() + 1, WEEK_MS):
+        for start_ms in self._weeks_since(since_ms):
             end_ms = start_ms + WEEK_MS - 1
             window = {"startTime": str(start_ms), "endTime": str(end_ms)}
             trades = await self._trades(symbol, window)
@@ -80,6 +93,40 @@ class History:
         parameters = {"symbol": symbol, "limit": str(PAGE)} | which
         call = read_call("userTrades", parameters, weight=5, is_urgent=True)
         return await ask(self._transport, list[rest.UserTrade], call)
+
+    async def _listed(
+        self, path: str, kind: type[list[Listed]], symbol: str, since_ms: int
+    ) -> list[Listed]:
+        found: list[Listed] = []
+        for start_ms in self._weeks_since(since_ms):
+            end_ms = start_ms + WEEK_MS - 1
+            found += await self._between(path, kind, symbol, start_ms, end_ms)
+        return found
+
+    def _weeks_since(self, since_ms: int) -> range:
+        """Return the beginnings of the windows from a time, or from what is still kept, to now."""
+        now_ms = self._transport.now_ms()
+        return range(max(since_ms, now_ms - KEPT_MS), now_ms + 1, WEEK_MS)
+
+    async def _between(
+        self, path: str, kind: type[list[Listed]], symbol: str, start_ms: int, end_ms: int
+    ) -> list[Listed]:
+        """Return what a list shows of a time; where that is more than a page holds, its halves."""
+        parameters = {
+            "symbol": symbol,
+            "startTime": str(start_ms),
+            "endTime": str(end_ms),
+            "limit": str(PAGE),
+        }
+        call = read_call(path, parameters, weight=5, is_urgent=True)
+        page = await ask(self._transport, kind, call)
+        if len(page) < PAGE or start_ms >= end_ms:
+            return page
+        middle_ms = (start_ms + end_ms) // 2
+        return [
+            *await self._between(path, kind, symbol, start_ms, middle_ms),
+            *await self._between(path, kind, symbol, middle_ms + 1, end_ms),
+        ]
 
     async def _client_id_of(self, trade: rest.UserTrade) -> str:
         known = self._client_ids.get((trade.symbol, trade.order_id))

@@ -41,6 +41,8 @@ class AlarmKind(StrEnum):
     LATE = "late"
     LEFT_OVER = "left-over"
     SYMBOL_STOPPED = "symbol-stopped"
+    RESTORED = "restored"
+    OUTLIVED = "outlived"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +182,23 @@ GUIDES: Final[dict[AlarmKind, Guide]] = {
         cause="The monitor met something unexpected on the symbol and began it anew.",
         action="It is loaded again and goes on by itself; the orders on the exchange stay. If it "
         "comes again and again, look after the position yourself and report the log's text.",
+        outlives_cycle=True,
+    ),
+    AlarmKind.RESTORED: Guide(
+        severity=Severity.CRITICAL,
+        cause="The exchange has orders of the cycle that the database does not know: a backup was "
+        "restored, or a disk lost writes.",
+        action="What the exchange shows was taken in, and the rules go on from there. Compare the "
+        "cycle with the exchange's app once; what people asked for since the backup (pause, "
+        "hands-off) is forgotten and has to be asked for again.",
+        outlives_cycle=True,
+    ),
+    AlarmKind.OUTLIVED: Guide(
+        severity=Severity.CRITICAL,
+        cause="A later cycle of ours was on the symbol, and the database does not know it: a "
+        "backup was restored.",
+        action="Its position and orders are touched by nobody. Close them in the exchange's app, "
+        "or take the position on by operate.py adopt.",
         outlives_cycle=True,
     ),
 }

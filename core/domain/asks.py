@@ -13,6 +13,7 @@ from core.domain.positions import (
     is_close_unanswered,
 )
 from core.domain.refusals import Refusal, is_refused
+from core.domain.unknown_orders import is_to_be_looked_up
 from core.domain.wishes import CLOSING_ROLES, close_failures
 
 
@@ -103,6 +104,8 @@ def _asked_since(order: OrderState) -> int | None:
         return order.requested_at_ms + wait
     if order.is_triggered:
         return order.triggered_at_ms + ASK_AFTER_MS
+    if is_to_be_looked_up(order):
+        return order.changed_at_ms
     if order.absent_reads:
         return order.absent_read_at_ms + FORGOTTEN_READS_APART_MS
     ends_by_itself = order.kind in (Kind.MARKET, Kind.LIMIT_IOC) or order.quantity == order.executed

@@ -7,6 +7,7 @@ Read in this order: `Cycle` (what is known), `OrderState` (one order and the req
 it), the facts (what can be learnt), `WantedOrder` (what should be open now).
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -701,7 +702,10 @@ _ROLE_CODES = {
     Role.CLOSE_SHORT: "cs",
 }
 
+_ROLES = {code: role for role, code in _ROLE_CODES.items()}
+
 CLIENT_ID_PREFIX = "tb-"
+_CLIENT_ID = re.compile(rf"{CLIENT_ID_PREFIX}([0-9a-z]+)-({'|'.join(_ROLES)})(\d+)-(\d+)")
 
 
 def client_order_id(*, key: str, role: Role, number: int, attempt: int) -> str:
@@ -709,3 +713,22 @@ def client_order_id(*, key: str, role: Role, number: int, attempt: int) -> str:
     text = f"{CLIENT_ID_PREFIX}{key}-{_ROLE_CODES[role]}{number}-{attempt}"
     assert len(text) <= 35, f"client id too long: {text}"
     return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientOrderId:
+    """What a client id of ours says."""
+
+    key: str  # of the cycle; later cycles have keys that sort behind it
+    role: Role
+    number: int
+    attempt: int
+
+
+def parse_client_order_id(text: str) -> ClientOrderId | None:
+    """Return what a client id says; None: it is not one of ours."""
+    found = _CLIENT_ID.fullmatch(text)
+    if found is None:
+        return None
+    key, code, number, attempt = found.groups()
+    return ClientOrderId(key=key, role=_ROLES[code], number=int(number), attempt=int(attempt))

@@ -32,6 +32,7 @@ from core.domain.cycle import (
 )
 from core.domain.ledger import HEDGE_ROLES, filled_by, fold, in_trade_order
 from core.domain.turns import fail_hedge, withdraw_levels
+from core.domain.unknown_orders import is_nothing, reported_stranger
 from core.domain.wishes import CLOSING_ROLES, close_failures
 from core.money import ZERO
 
@@ -58,11 +59,11 @@ def order_reported(cycle: Cycle, fact: OrderReported) -> Cycle:
     """Return the cycle after a report of one of its orders, or of a foreign one."""
     known = cycle.order(fact.client_order_id)
     if known is None:
-        if fact.status.is_terminal and not fact.executed and fact.fill is None:
+        if is_nothing(cycle, fact):
             return cycle
-        known = _foreign_order(cycle, fact)
-        text = f"an order that is not ours is on {cycle.symbol}: {fact.side} {fact.position_side}"
-        cycle = cycle.with_alarm(AlarmKind.FOREIGN, text, fact.at_ms, about=fact.client_order_id)
+        cycle = reported_stranger(cycle, fact)
+        known = cycle.order(fact.client_order_id)
+        assert known is not None, "it was added"
     order = _progressed(_request_answered(_accepted(known, fact), fact), fact)
     if fact.status.is_terminal or fact.answers is Request.CANCEL:
         order = _ended(order, fact, known.request)
@@ -119,26 +120,6 @@ def _unexplained(fills: Iterable[Fill], new: Collection[Fill]) -> Iterator[Fill]
                 left -= used
         if left:
             yield fill if left == fill.quantity else replace(fill, quantity=left)
-
-
-def foreign_order_of(cycle: Cycle, fill: Fill) -> OrderState:
-    """Return the order row that stands for a stranger's execution."""
-    return OrderState(
-        client_order_id=fill.client_order_id,
-        role=Role.FOREIGN,
-        number=_next_foreign(cycle),
-        attempt=0,
-        side=fill.side,
-        position_side=fill.position_side,
-        kind=Kind.MARKET,
-        price=None,
-        quantity=None,
-        status=OrderStatus.OVER,
-        ended_by=EndedBy.FILLED,
-        created_at_ms=fill.time_ms,
-        over_at_ms=fill.time_ms,
-        reason="placed outside",
-    )
 
 
 def outcome_unknown(cycle: Cycle, fact: OutcomeUnknown) -> Cycle:
@@ -225,26 +206,6 @@ def watch_hedge(cycle: Cycle, number: int, text: str, at_ms: int) -> Cycle:
 
 
 # --- Reports ---
-
-
-def _next_foreign(cycle: Cycle) -> int:
-    return 1 + sum(1 for _ in cycle.of(Role.FOREIGN))
-
-
-def _foreign_order(cycle: Cycle, fact: OrderReported) -> OrderState:
-    return OrderState(
-        client_order_id=fact.client_order_id,
-        role=Role.FOREIGN,
-        number=_next_foreign(cycle),
-        attempt=0,
-        side=fact.side,
-        position_side=fact.position_side,
-        kind=fact.kind,
-        price=fact.price,
-        quantity=fact.quantity,
-        created_at_ms=fact.at_ms,
-        reason="placed outside",
-    )
 
 
 def _accepted(order: OrderState, fact: OrderReported) -> OrderState:

@@ -21,6 +21,7 @@ from core.domain.hedging import rule_4_hedge, rule_5_hedge_stop, short_close
 from core.domain.levels import rule_3_averaging
 from core.domain.thresholds import guard_price, is_take_profit_wanted, take_profit_price
 from core.domain.thresholds import net_pnl as net_pnl  # also for those who only show figures
+from core.domain.unknown_orders import is_stray
 from core.domain.wishes import kept, market_close
 from core.money import ZERO, floor_step, shown
 
@@ -180,7 +181,10 @@ def _is_long_reserved(cycle: Cycle) -> bool:
 
 
 def foreign_orders(cycle: Cycle) -> tuple[WantedOrder, ...]:
-    """Return the orders of others, to be left alone but where they reserve what is to be closed."""
+    """Return the orders of others, to be left alone but where they reserve what is to be closed.
+
+    One of ours from another cycle, placed late or found after a restart, is nobody's: it goes.
+    """
     in_the_way = {
         PositionSide.LONG: cycle.close_long_asked,
         PositionSide.SHORT: cycle.close_short_asked,
@@ -188,7 +192,8 @@ def foreign_orders(cycle: Cycle) -> tuple[WantedOrder, ...]:
     return tuple(
         kept(order)
         for order in cycle.of(Role.FOREIGN)
-        if not order.is_over and (order.is_opening or not in_the_way[order.position_side])
+        if not (order.is_over or is_stray(order))
+        and (order.is_opening or not in_the_way[order.position_side])
     )
 
 

@@ -58,7 +58,6 @@ from core.domain.diff import decide
 from core.domain.levels import levels_left, waiting_levels
 from core.domain.liquidation import averaging_stopped
 from core.domain.order_news import (
-    foreign_order_of,
     order_missing,
     order_over,
     order_reported,
@@ -73,6 +72,7 @@ from core.domain.prices import band as band
 from core.domain.prices import traded, trailing_ended
 from core.domain.settings import OnHedgeFailed
 from core.domain.turns import close, fail_hedge, withdraw_levels
+from core.domain.unknown_orders import stranger_filled
 from core.domain.wishes import short_number
 from core.grid import Grid, ViolationCode, calculate_grid_orders
 from core.money import ZERO, Quantity, floor_tick, percent_below, shown
@@ -395,11 +395,7 @@ def _fills_read(cycle: Cycle, fact: FillsRead) -> Cycle:
     )
     for fill in counted:
         if cycle.order(fill.client_order_id) is None:
-            cycle = cycle.with_order(foreign_order_of(cycle, fill))
-            text = f"an execution that is not ours: {fill.side} {fill.position_side}"
-            cycle = cycle.with_alarm(
-                AlarmKind.FOREIGN, text, fact.at_ms, about=fill.client_order_id
-            )
+            cycle = stranger_filled(cycle, fill, fact.at_ms)
     return with_fills(cycle, counted)
 
 

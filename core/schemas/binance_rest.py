@@ -42,6 +42,7 @@ class PlainOrder(Wire, frozen=True):
     price: Decimal
     time_in_force: str = "GTC"
     avg_price: Decimal | None = None  # absent from answers to requests since June 2026
+    time: int = 0  # of its creation; in records only
     update_time: int = 0
 
 

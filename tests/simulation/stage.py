@@ -289,7 +289,7 @@ class Stage:
     async def _take_over(self) -> None:
         """Do what a monitor does when it gets the symbol's lease."""
         for cycle in await self.store.load_open([self.symbol], ended_after_ms=0):
-            self.desk.adopt(cycle)
+            self.desk.take_over(cycle)
         self.check_now.set()
 
     async def _watch(self) -> None:
