@@ -322,6 +322,7 @@ class Cycle:
     close_short_asked: bool = False
     is_paused: bool = False
     is_hands_off: bool = False
+    is_outlived: bool = False  # a later cycle was on the symbol: this one had ended by then
     rules_are_stale: bool = False
     account_refused_at_ms: int = 0  # nothing new is placed until a later read succeeds
     forgets_missing: bool = False  # the operator's word: what three reads do not show is over

@@ -63,7 +63,8 @@ def order_reported(cycle: Cycle, fact: OrderReported) -> Cycle:
             return cycle
         cycle = reported_stranger(cycle, fact)
         known = cycle.order(fact.client_order_id)
-        assert known is not None, "it was added"
+        if known is None:
+            return cycle  # of a later cycle
     order = _progressed(_request_answered(_accepted(known, fact), fact), fact)
     if fact.status.is_terminal or fact.answers is Request.CANCEL:
         order = _ended(order, fact, known.request)
@@ -221,7 +222,8 @@ def _accepted(order: OrderState, fact: OrderReported) -> OrderState:
         return order
     is_ours = order.request is Request.PLACE
     price = order.target_price if is_ours else fact.price
-    quantity = order.target_quantity if is_ours else fact.quantity
+    told = None if order.close_position else fact.quantity
+    quantity = order.target_quantity if is_ours else told
     order = replace(order, status=OrderStatus.OPEN, ended_by=None, over_at_ms=0)
     return now_at(order, price, quantity, fact.at_ms)
 

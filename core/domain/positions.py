@@ -35,7 +35,7 @@ UNANSWERED_AFTER_MS = 5_000
 
 def position_checked(cycle: Cycle, fact: PositionChecked) -> Cycle:
     """Return the cycle after the exchange's own word on both sides."""
-    if _is_older_than_fills(cycle, fact):
+    if cycle.is_outlived or _is_older_than_fills(cycle, fact):
         return cycle
     cycle = _closes_released(cycle, fact)
     long, short = fact.long.quantity, fact.short.quantity

@@ -147,6 +147,22 @@ def _learn(cycle: Cycle, fact: Fact) -> Cycle:  # noqa: C901 - one flat table of
 
 
 def _consequences(before: Cycle, cycle: Cycle, at_ms: int) -> Cycle:
+    cycle = _drawn(before, cycle, at_ms)
+    return _ended_before(cycle, at_ms) if cycle.is_outlived else cycle
+
+
+def _ended_before(cycle: Cycle, at_ms: int) -> Cycle:
+    """Return the outlived cycle over, once its own orders and fills say so; no read of positions
+    can prove it, for they are the later cycle's.
+    """
+    is_flat = not cycle.long.quantity and not cycle.short.quantity
+    is_over = is_flat and all(order.is_over for order in cycle.orders)
+    if cycle.phase is not Phase.CLOSING or not is_over:
+        return cycle
+    return replace(cycle, phase=Phase.ENDED, ended_at_ms=at_ms)
+
+
+def _drawn(before: Cycle, cycle: Cycle, at_ms: int) -> Cycle:
     cycle = _entry_settled(cycle, at_ms)
     cycle = _long_changed(cycle)
     cycle = _short_changed(before, cycle, at_ms)
@@ -396,7 +412,7 @@ def _fills_read(cycle: Cycle, fact: FillsRead) -> Cycle:
     for fill in counted:
         if cycle.order(fill.client_order_id) is None:
             cycle = stranger_filled(cycle, fill, fact.at_ms)
-    return with_fills(cycle, counted)
+    return with_fills(cycle, (f for f in counted if cycle.order(f.client_order_id) is not None))
 
 
 def _is_from_before(cycle: Cycle, client_order_id: str, time_ms: int) -> bool:
@@ -457,7 +473,8 @@ def _operator_asked(cycle: Cycle, fact: OperatorAsked) -> Cycle:  # noqa: C901 -
         case OperatorAction.HANDS_OFF:
             return replace(cycle, is_hands_off=True)
         case OperatorAction.HANDS_ON:
-            return _resumed(replace(cycle, is_hands_off=False)) if cycle.is_hands_off else cycle
+            is_off = cycle.is_hands_off and not cycle.is_outlived
+            return _resumed(replace(cycle, is_hands_off=False)) if is_off else cycle
         case OperatorAction.ALLOW_HEDGES:
             return replace(cycle, hedges_stopped=False, hedge_failed=False)
         case OperatorAction.FORGET_MISSING:

@@ -5,8 +5,9 @@ had promised to keep. An order of ours tells by its client id what it is, so tha
 in the cycle instead of being placed a second time, and its attempt is not given out again. What the
 database knew and did since then is lost all the same, which a person is told.
 
-A later cycle on the symbol that this database knows nothing of means that this one had ended: its
-hands are taken off, so that nothing of the later one is touched.
+An order of a later cycle of ours means that this one had ended: a symbol has one at a time. Nothing
+of the later one is counted here or touched; this one ends as soon as its own orders and fills say
+so.
 """
 
 from dataclasses import replace
@@ -36,14 +37,16 @@ _LIMITS = frozenset({Role.LEVEL, Role.TAKE_PROFIT})
 def is_nothing(cycle: Cycle, fact: OrderReported) -> bool:
     """Return whether an order that is not known need not be: a stranger's that came to nothing."""
     own = parse_client_order_id(fact.client_order_id)
-    if own is not None and own.key == cycle.key:
-        return False  # its attempt is taken
+    if own is not None and own.key >= cycle.key:
+        return False  # its attempt is taken, or it tells that this cycle had ended
     return fact.status.is_terminal and not fact.executed and fact.fill is None
 
 
 def reported_stranger(cycle: Cycle, fact: OrderReported) -> Cycle:
     """Return the cycle with an order that was not known until this report of it."""
     own = parse_client_order_id(fact.client_order_id)
+    if own is not None and own.key > cycle.key:
+        return _outlived(cycle, own, fact.at_ms)
     if own is not None and own.key == cycle.key:
         order = OrderState(
             client_order_id=fact.client_order_id,
@@ -63,7 +66,7 @@ def reported_stranger(cycle: Cycle, fact: OrderReported) -> Cycle:
         )
         return _with_own(cycle, order, own, fact.at_ms)
     text = f"an order that is not ours is on {cycle.symbol}: {fact.side} {fact.position_side}"
-    cycle = _perhaps_outlived(cycle, own, fact.client_order_id, text, fact.at_ms)
+    cycle = cycle.with_alarm(AlarmKind.FOREIGN, text, fact.at_ms, about=fact.client_order_id)
     order = OrderState(
         client_order_id=fact.client_order_id,
         role=Role.FOREIGN,
@@ -83,10 +86,12 @@ def reported_stranger(cycle: Cycle, fact: OrderReported) -> Cycle:
 def stranger_filled(cycle: Cycle, fill: Fill, at_ms: int) -> Cycle:
     """Return the cycle with the order of an execution that it did not know."""
     own = parse_client_order_id(fill.client_order_id)
+    if own is not None and own.key > cycle.key:
+        return _outlived(cycle, own, at_ms)
     if own is not None and own.key == cycle.key:
         return _with_own(cycle, _own_order_of(fill, own, at_ms), own, at_ms)
     text = f"an execution that is not ours: {fill.side} {fill.position_side}"
-    cycle = _perhaps_outlived(cycle, own, fill.client_order_id, text, at_ms)
+    cycle = cycle.with_alarm(AlarmKind.FOREIGN, text, at_ms, about=fill.client_order_id)
     order = OrderState(
         client_order_id=fill.client_order_id,
         role=Role.FOREIGN,
@@ -159,18 +164,13 @@ def _with_triggers(cycle: Cycle, order: OrderState, number: int) -> Cycle:
     return replace(cycle, hedge_triggers=(*cycle.hedge_triggers, *(trigger,) * missing))
 
 
-def _perhaps_outlived(
-    cycle: Cycle, own: ClientOrderId | None, name: str, text: str, at_ms: int
-) -> Cycle:
-    """Return the cycle with an alarm about a stranger; hands off if it is a later cycle of ours."""
-    if own is None or own.key < cycle.key:
-        return cycle.with_alarm(AlarmKind.FOREIGN, text, at_ms, about=name)
+def _outlived(cycle: Cycle, own: ClientOrderId, at_ms: int) -> Cycle:
     text = (
         f"cycle {own.key} of ours was on {cycle.symbol} after this one, and the database does not "
-        "know it: it was restored from a backup. Hands are off: nothing is placed, changed or "
-        "closed until you say hands-on"
+        "know it: it was restored from a backup. Nothing of it is touched"
     )
-    return replace(cycle.with_alarm(AlarmKind.OUTLIVED, text, at_ms), is_hands_off=True)
+    cycle = cycle.with_alarm(AlarmKind.OUTLIVED, text, at_ms)
+    return replace(cycle, is_outlived=True, is_hands_off=True)
 
 
 def _next_foreign(cycle: Cycle) -> int:

@@ -301,6 +301,27 @@ async def open_orders(rig: Rig) -> None:
     assert {symbol for symbol, _ in await rig.gateway.open_orders("ETHUSDT")} == {"ETHUSDT"}
 
 
+@case("G21b orders since a time: whatever became of them, triggered stops with their totals")
+async def orders_since(rig: Rig) -> None:
+    rig.trade("60000")
+    start_ms = rig.gateway.now_ms()
+    level = rig.order("tb-c-lv1-1", kind=Kind.LIMIT, price="59000.0")
+    for order in (level, rig.order("tb-c-lv2-1", kind=Kind.LIMIT, price="58000.0"), _hedge(rig)):
+        await rig.gateway.place(BTC, order)
+    await rig.gateway.cancel(BTC, replace(level, requested_at_ms=rig.gateway.now_ms()))
+    assert await rig.gateway.orders_since("ETHUSDT", since_ms=start_ms - 1000) == ()
+    rig.trade("57000")
+    found = await rig.gateway.orders_since(BTC, since_ms=start_ms - 1000)
+    by_name = {report.client_order_id: report for report in found}
+    assert {name: (r.status, r.executed) for name, r in by_name.items()} == {
+        "tb-c-lv1-1": (ReportedStatus.CANCELED, D(0)),
+        "tb-c-lv2-1": (ReportedStatus.FILLED, D("0.010")),
+        "tb-c-hg1-1": (ReportedStatus.FILLED, D("0.100")),
+    }
+    assert by_name["tb-c-hg1-1"].kind is Kind.STOP_MARKET
+    assert await rig.gateway.orders_since(BTC, since_ms=rig.gateway.now_ms() + 5_000) == ()
+
+
 # --- positions and fills ---
 
 

@@ -223,6 +223,39 @@ def test_an_order_in_both_lists_has_triggered_and_is_told_once() -> None:
     ]
 
 
+def test_orders_of_weeks_are_read_by_windows_and_a_full_page_by_its_halves() -> None:
+    def listed(parameters: dict[str, str]) -> list[dict[str, Any]]:
+        start, end = int(parameters["startTime"]), int(parameters["endTime"])
+        times = [NOW - 10 * DAY + second * 1_000 for second in range(1_500)]
+        found = [t for t in times if start <= t <= end][-int(parameters["limit"]) :]
+        return [PLAIN | {"clientOrderId": f"tb-1-lv1-{t}", "time": t} for t in found]
+
+    found, script = ask(
+        lambda g: g.orders_since(BTC, since_ms=NOW - 12 * DAY),
+        allOrders=listed,
+        allAlgoOrders=nothing,
+    )
+    assert len({report.client_order_id for report in found}) == 1_500
+    assert [report.client_order_id for report in found] == sorted(r.client_order_id for r in found)
+    assert script.paths().count("allAlgoOrders") == 2
+    longest = max(
+        int(c.parameters["endTime"]) - int(c.parameters["startTime"]) for c in script.asked
+    )
+    assert longest < WEEK
+
+
+def test_nothing_is_asked_of_a_time_that_the_exchange_has_forgotten() -> None:
+    for question in (
+        lambda g: g.orders_since(BTC, since_ms=NOW - 400 * DAY),
+        lambda g: g.fills(BTC, since_ms=NOW - 400 * DAY, after_trade_id=None),
+        lambda g: g.funding(BTC, since_ms=NOW - 400 * DAY),
+    ):
+        _, script = ask(
+            question, allOrders=nothing, allAlgoOrders=nothing, userTrades=nothing, income=nothing
+        )
+        assert min(int(call.parameters["startTime"]) for call in script.asked) > NOW - 90 * DAY
+
+
 # --- fills ---
 
 
