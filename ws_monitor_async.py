@@ -22,6 +22,7 @@ import structlog
 import uvloop
 
 from config import Settings, get_settings, parse_symbols
+from core.account_checks import AccountChecks
 from core.clients.binance import BinanceGateway
 from core.clients.binance_rest import connect_gateway
 from core.clients.binance_stream import AccountStream, MarketStream
@@ -40,7 +41,7 @@ from core.domain.cycle import (
 )
 from core.domain.step import Step
 from core.domain.strategy import Band as Limits
-from core.engine import KEEP_ENDED_MS, AccountPicture, Desk, Surroundings, read_account
+from core.engine import KEEP_ENDED_MS, Desk, Surroundings
 from core.errors import (
     ConfigInvalid,
     ExchangeError,
@@ -68,8 +69,8 @@ STOP_SENDING_AFTER_S = 10.0  # without a renewed lease no request is started
 POLL_EVERY_S = 0.5  # new cycles and operator's requests
 CHECK_EVERY_S = 60.0
 CHECK_AGAIN_S = 5.0
-READ_ACCOUNT_ABOVE = 12  # symbols: 85 of request weight for all of them, or 7 for each
 REFRESH_RULES_EVERY_S = 24 * 3600.0
+FEES_APART_S = 6.0  # a symbol's weigh 22: a tenth of the minute's limit
 SHOW_PRICE_EVERY_S = 2.0
 STREAM_MAY_LAG_S = 5.0  # behind a check before it counts as broken
 SYNC_CLOCK_EVERY_S = 1800.0
@@ -133,6 +134,9 @@ class Monitor:
         self._ready = asyncio.Event()
         self._told_positions: dict[str, PositionNews] = {}
         self._told = ToldExecutions()
+        self._rechecks: set[asyncio.Task[None]] = set()
+        self._unlisted: set[str] = set()  # watched, and told that the exchange does not list them
+        self._fees_wanted: list[str] = []
         self._market = MarketStream(
             base_url=settings.stream_url,
             bands=self._bands,
@@ -149,6 +153,13 @@ class Monitor:
             on_connect=self._account_connected,
             on_disconnect=self._stream_lost,
             keep_key_seconds=settings.user_timeout,
+        )
+        self._checks = AccountChecks(
+            gateway=gateway,
+            store=store,
+            clock=gateway,
+            desks=self._desks,
+            is_heard=lambda symbol: self._account.is_connected and self._market.is_heard(symbol),
         )
         self._around = Surroundings(
             gateway=gateway,
@@ -179,6 +190,7 @@ class Monitor:
                     ("checks", self._check),
                     ("shown prices", self._show_prices),
                     ("rules", self._refresh_rules_daily),
+                    ("fees", self._refresh_fees),
                     ("clock", self._keep_clock),
                 ):
                     tasks.create_task(self._keep_up(name, work), name=name)
@@ -231,7 +243,11 @@ class Monitor:
         log.info("account switched to Hedge Mode")
 
     async def _refresh_rules(self) -> None:
-        """Store what the exchange lists now: filters of all symbols, fees of those watched here."""
+        """Store what the exchange lists now: filters of all symbols, fees of those watched here.
+
+        The fees come one after the other in the background: those of two hundred symbols weigh more
+        than five minutes allow, and cycles that are open must not wait for them.
+        """
         await self._gateway.sync_clock()
         listed = await self._gateway.all_rules(None)
         unlisted = set(self.symbols) - {rules.symbol for rules in listed}
@@ -242,14 +258,35 @@ class Monitor:
                 "remove it or correct its name"
             )
         for symbol in sorted(unlisted):  # delisted: the others are watched all the same
-            log.error("symbol not listed any more; take it out of SYMBOLS", symbol=symbol)
-            self._market.leave_out(symbol)
+            await self._leave_out(symbol)
         now = self._gateway.now_ms()
         await self._store.save_rules(listed, read_at_ms=now, with_fees=False, is_whole_list=True)
-        for symbol in sorted(set(self.symbols) - unlisted):
-            # One by one, each kept: the fees of forty symbols weigh more than a minute allows.
-            await self._until_it_works(f"rules of {symbol}", partial(self._refresh_own, symbol))
         log.info("rules stored", listed=len(listed), watched=len(self.symbols))
+        self._fees_wanted = [symbol for symbol in self.symbols if symbol not in unlisted]
+
+    async def _leave_out(self, symbol: str) -> None:
+        """Go on without a symbol that was listed once, and tell of it."""
+        self._market.leave_out(symbol)
+        if symbol in self._unlisted:
+            return
+        log.error("symbol not listed any more; take it out of SYMBOLS", symbol=symbol)
+        text = f"{symbol} is not listed any more"
+        alarm = Alarm(kind=AlarmKind.UNLISTED, text=text, at_ms=self._gateway.now_ms())
+        await self._store.raise_alarm(symbol, alarm)
+        self._unlisted.add(symbol)
+
+    async def _refresh_fees(self) -> None:
+        """Read the fees of the watched symbols, one by one, each kept; those in use first."""
+        while True:
+            await asyncio.sleep(FEES_APART_S)
+            if self._fees_wanted:
+                symbol = min(self._fees_wanted, key=lambda name: not self._has_cycle(name))
+                self._fees_wanted.remove(symbol)
+                await self._until_it_works(f"rules of {symbol}", partial(self._refresh_own, symbol))
+
+    def _has_cycle(self, symbol: str) -> bool:
+        desk = self._desks.get(symbol)
+        return desk is not None and desk.open_cycle is not None
 
     async def _refresh_own(self, symbol: str) -> None:
         now = self._gateway.now_ms()
@@ -400,7 +437,8 @@ class Monitor:
         pause, failed = CHECK_EVERY_S, 0
         while True:
             was_asked_for = await self._pause(self._check_now, pause)
-            failed = 0 if await self._check_all() else failed + 1
+            began = time.monotonic()
+            failed = 0 if await self._checks.run() else failed + 1
             # Again soon also after a connect: reads lag behind, so what happened right before it
             # may not show yet, and no stream is going to tell it.
             is_settling = was_asked_for and not failed
@@ -408,56 +446,11 @@ class Monitor:
             if not self._ready.is_set() and self._is_watching():
                 self._ready.set()
                 log.info("monitor ready", symbols=",".join(self.symbols))
+            await asyncio.sleep(max(0.0, began + self._checks.apart_s - time.monotonic()))
 
     def _is_watching(self) -> bool:
         streams = self._market.is_connected and self._account.is_connected
         return streams and len(self._desks) == len(self.symbols)
-
-    async def _check_all(self) -> bool:
-        """Check every symbol, return whether the exchange answered everything.
-
-        One picture of the account costs as much as a dozen of symbols.
-        """
-        try:
-            picture = None
-            if len(self._desks) > READ_ACCOUNT_ABOVE:
-                picture = await read_account(self._gateway, self._gateway)
-        except ExchangeError as error:
-            log.warning("account not read", error=str(error))
-            await self._record_checks(is_good=False)
-            return False
-        answered = [await self._check_desk(desk, picture) for desk in tuple(self._desks.values())]
-        return all(answered)
-
-    async def _record_checks(self, *, is_good: bool) -> None:
-        for desk in tuple(self._desks.values()):
-            await self._record_check(desk, is_good=is_good)
-
-    async def _check_desk(self, desk: Desk, picture: AccountPicture | None = None) -> bool:
-        is_connected = self._market.is_connected and self._account.is_connected
-        is_answered = True
-        try:
-            await desk.check(picture)
-            await desk.check_funding()
-            await desk.check_asset_prices()
-        except ExchangeError as error:
-            log.warning("check failed", symbol=desk.symbol, error=str(error))
-            is_answered = False
-        except Exception:  # of one symbol; the others are checked all the same
-            log.exception("check failed", symbol=desk.symbol)
-            is_answered = False
-        await self._record_check(desk, is_good=is_connected and is_answered)
-        return is_answered
-
-    async def _record_check(self, desk: Desk, *, is_good: bool) -> None:
-        if desk.lease is None or self._desks.get(desk.symbol) is not desk:
-            return
-        try:
-            await self._store.record_check(desk.lease, is_good=is_good)
-        except LeaseLost as error:
-            desk.fail(error)
-        except StoreError as error:
-            log.warning("check not recorded", symbol=desk.symbol, error=str(error))
 
     async def _show_prices(self) -> None:
         """Keep pnl_diff and the last price on the position rows fresh between two decisions."""
@@ -530,7 +523,9 @@ class Monitor:
     def _recheck(self, news: PositionNews) -> None:
         if self._told_positions.get(news.symbol) is news and self._differs(news):
             log.warning("position told is not what the fills make", symbol=news.symbol)
-            self._check_now.set()
+            check = asyncio.create_task(self._checks.run_for(news.symbol), name="recheck")
+            self._rechecks.add(check)
+            check.add_done_callback(self._rechecks.discard)
 
     def _differs(self, news: PositionNews) -> bool:
         desk = self._desks.get(news.symbol)

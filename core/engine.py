@@ -13,7 +13,7 @@ it on an event loop with virtual time.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import assert_never
@@ -57,6 +57,7 @@ from core.domain.cycle import (
     RulesRead,
     TimePassed,
     TradePrice,
+    parse_client_order_id,
 )
 from core.domain.refusals import HTTP_UNAVAILABLE
 from core.domain.rules import ENTRY_DEADLINE_MS
@@ -72,7 +73,8 @@ from core.errors import (
     TradeboxError,
 )
 from core.errors import OutcomeUnknown as NoAnswer
-from core.ports import Clock, CycleStore, Lease, OrderGateway
+from core.money import shown
+from core.ports import Clock, CycleStore, FundingRecord, Lease, OrderGateway
 
 log = structlog.get_logger(__name__)
 
@@ -209,6 +211,21 @@ async def read_account(gateway: OrderGateway, clock: Clock) -> AccountPicture:
     for symbol, report in await gateway.open_orders(None):
         orders[symbol] = (*orders.get(symbol, ()), report)
     return AccountPicture(asked_at_ms=asked_at, positions=positions, orders=orders)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unclaimed:
+    """What is on a symbol without a cycle: nobody here opened it, or no cycle knows it any more."""
+
+    long: Decimal
+    short: Decimal
+    our_orders: tuple[str, ...]  # client ids that only we give
+
+    def __str__(self) -> str:
+        """Return it as a person reads it."""
+        names = ", ".join(self.our_orders[:5]) + (", …" if len(self.our_orders) > 5 else "")
+        orders = f", open orders with our names: {names}" if names else ""
+        return f"LONG {shown(self.long)}, SHORT {shown(self.short)}{orders}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -608,12 +625,13 @@ class Desk:
 
     # --- The periodic check ---
 
-    async def check(self, picture: AccountPicture | None = None) -> None:
+    async def check(self, picture: AccountPicture | None = None) -> Unclaimed | None:
         """Compare the open cycle with the exchange: positions, open orders, single orders.
 
         So is one that has just ended: something of it may come to life where no stream tells it.
-        Without a picture of the account the symbol's own is read. Raises ExchangeError where the
-        exchange does not answer; then nothing was concluded.
+        Without a picture of the account the symbol's own is read. Returns what is there although no
+        cycle is. Raises ExchangeError where the exchange does not answer; then nothing was
+        concluded.
         """
         if picture is None:
             picture = await self._read_picture()
@@ -623,13 +641,24 @@ class Desk:
         known = self._memory.cycles.values()
         cycle = self.open_cycle or max(known, key=lambda c: c.ended_at_ms or 0, default=None)
         if cycle is None:
-            return
+            return self._unclaimed(picture, position)
         found: list[Fact] = [] if self._is_checked else [*await self._read_since(cycle)]
         found += await self._differences(cycle, picture, position)
         for fact in found:
             self.tell(fact, cycle_id=cycle.cycle_id)
         self.tell(position, cycle_id=cycle.cycle_id)
         self._facts[-1] = _Queued(position, cycle.cycle_id, ends_first_check=True)
+        return None
+
+    def _unclaimed(self, picture: AccountPicture, position: PositionChecked) -> Unclaimed | None:
+        if self._memory.cycles:
+            return None  # it has just ended: what comes late is still its own
+        names = [report.client_order_id for report in picture.orders.get(self.symbol, ())]
+        ours = tuple(sorted(name for name in names if parse_client_order_id(name) is not None))
+        found = Unclaimed(
+            long=position.long.quantity, short=position.short.quantity, our_orders=ours
+        )
+        return found if found.long or found.short or ours else None
 
     async def _differences(
         self, cycle: Cycle, picture: AccountPicture, position: PositionChecked
@@ -677,19 +706,29 @@ class Desk:
     async def check_funding(self) -> None:
         """Count the funding payments of the open cycle, and of one that has just ended.
 
-        A read costs as much as thirty positions: it is made while a settlement, or the news of a
-        payment, is not accounted for. Raises ExchangeError where the exchange does not answer.
+        Raises ExchangeError where the exchange does not answer.
         """
+        since, asked_at = self.funding_due_since(), self._now()
+        if since is not None:
+            records = await self._around.gateway.funding(self.symbol, since_ms=since)
+            self.tell_funding(records, asked_at_ms=asked_at)
+
+    def funding_due_since(self) -> int | None:
+        """Return from when on payments have to be read; None: all are accounted for.
+
+        A read costs as much as thirty positions: it is made while a settlement, or the news of a
+        payment, is not accounted for.
+        """
+        read_at = self._memory.funding_read_at_ms - FUNDING_AT_MOST_EVERY_MS
         due = [c for c in self._memory.cycles.values() if self._is_funding_due(c)]
-        was_told, self._memory.is_funding_told = self._memory.is_funding_told, False
-        asked_at = self._now()
-        try:
-            for cycle in due:
-                await self._count_funding(cycle)
-        except ExchangeError:
-            self._memory.is_funding_told |= was_told
-            raise
-        self._memory.funding_read_at_ms = asked_at
+        return min((max(cycle.accepted_at_ms, read_at) for cycle in due), default=None)
+
+    def tell_funding(self, records: Sequence[FundingRecord], *, asked_at_ms: int) -> None:
+        """Count payments on the symbol that a read since `funding_due_since` has found."""
+        self._memory.is_funding_told = False
+        self._memory.funding_read_at_ms = asked_at_ms
+        for cycle in self._memory.cycles.values():
+            self._count_funding(cycle, records)
 
     def _is_funding_due(self, cycle: Cycle) -> bool:
         now = self._now()
@@ -698,12 +737,13 @@ class Desk:
         is_read = self._memory.funding_read_at_ms > settled_at + _FUNDING_MAY_LAG_MS
         return self._memory.is_funding_told or (is_touched and not is_read)
 
-    async def _count_funding(self, cycle: Cycle) -> None:
-        for record in await self._around.gateway.funding(
-            self.symbol, since_ms=cycle.accepted_at_ms
-        ):
-            is_over = cycle.ended_at_ms is not None and record.time_ms > cycle.ended_at_ms
-            if record.transaction_id not in cycle.funding_ids and not is_over:
+    def _count_funding(self, cycle: Cycle, records: Sequence[FundingRecord]) -> None:
+        for record in records:
+            ended_at = cycle.ended_at_ms
+            is_within = cycle.accepted_at_ms <= record.time_ms and (
+                ended_at is None or record.time_ms <= ended_at
+            )
+            if is_within and record.transaction_id not in cycle.funding_ids:
                 paid = FundingPaid(
                     at_ms=self._now(),
                     transaction_id=record.transaction_id,
@@ -713,7 +753,8 @@ class Desk:
 
     async def _check_last_funding(self, cycle: Cycle) -> None:
         try:
-            await self._count_funding(cycle)
+            records = await self._around.gateway.funding(self.symbol, since_ms=cycle.accepted_at_ms)
+            self._count_funding(cycle, records)
         except ExchangeError as error:
             log.warning("funding not read", symbol=self.symbol, error=str(error))
 

@@ -128,8 +128,8 @@ class OrderGateway(Protocol):
         """Return the symbol's current rules and fee rates."""
         ...
 
-    async def funding(self, symbol: str, *, since_ms: int) -> tuple[FundingRecord, ...]:
-        """Return funding payments since a time."""
+    async def funding(self, symbol: str | None, *, since_ms: int) -> tuple[FundingRecord, ...]:
+        """Return funding payments of a symbol, or of all (None), since a time, oldest first."""
         ...
 
 

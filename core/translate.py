@@ -252,6 +252,12 @@ def child_order_id(text: str | int | None) -> int | None:
 # --- positions, fills, money ---
 
 
+ONE_WAY_MODE = (
+    "the account is in one-way mode; switch it back to Hedge Mode (Binance: Preferences, Position "
+    "Mode)"
+)
+
+
 def position_checked(
     rows: Iterable[rest.PositionRow], symbol: str, *, at_ms: int, asked_at_ms: int
 ) -> PositionChecked:
@@ -260,6 +266,8 @@ def position_checked(
     Raises Untranslatable if a side is missing: that never means flat.
     """
     sides = {row.position_side: row for row in rows if row.symbol == symbol}
+    if sides.keys() == {"BOTH"}:
+        raise Untranslatable(ONE_WAY_MODE)
     if not {"LONG", "SHORT"} <= sides.keys():
         raise Untranslatable(f"{symbol}: the answer lists {sorted(sides) or 'no side'}")
     return PositionChecked(

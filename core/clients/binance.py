@@ -162,6 +162,8 @@ class BinanceGateway:
         by_symbol: dict[str, list[rest.PositionRow]] = {}
         for row in await self._all_position_rows():
             by_symbol.setdefault(row.symbol, []).append(row)
+        if {row.position_side for rows in by_symbol.values() for row in rows} == {"BOTH"}:
+            raise ExchangeUnavailable(translate.ONE_WAY_MODE)
         checked: dict[str, PositionChecked] = {}
         for symbol, rows in by_symbol.items():
             with contextlib.suppress(Untranslatable):
@@ -194,8 +196,8 @@ class BinanceGateway:
         with understood():
             return translate.balance(rows, asset)
 
-    async def funding(self, symbol: str, *, since_ms: int) -> tuple[FundingRecord, ...]:
-        """Return funding payments since a time, oldest first."""
+    async def funding(self, symbol: str | None, *, since_ms: int) -> tuple[FundingRecord, ...]:
+        """Return funding payments of a symbol, or of all (None), since a time, oldest first."""
         return await self._history.funding(symbol, since_ms=since_ms)
 
     # --- prices and rules ---
@@ -466,7 +468,7 @@ class BinanceGateway:
 
 def _list_call(path: str, symbol: str | None) -> Call:
     if symbol is None:
-        return read_call(path, weight=40)
+        return read_call(path, weight=40, is_urgent=True)  # without it nobody is watched
     return read_call(path, {"symbol": symbol}, is_urgent=True)
 
 

@@ -59,8 +59,8 @@ class History:
         """Return the conditional orders created since a time that the exchange still knows."""
         return await self._listed("allAlgoOrders", list[rest.AlgoOrder], symbol, since_ms)
 
-    async def funding(self, symbol: str, *, since_ms: int) -> tuple[FundingRecord, ...]:
-        """Return funding payments since a time, oldest first."""
+    async def funding(self, symbol: str | None, *, since_ms: int) -> tuple[FundingRecord, ...]:
+        """Return funding payments of a symbol, or of all (None), since a time, oldest first."""
         found: dict[int, rest.IncomeRow] = {}
         for start_ms in self._weeks_since(since_ms):
             found |= await self._funding_from(symbol, start_ms, start_ms + WEEK_MS - 1)
@@ -147,12 +147,11 @@ class History:
         return f"order-{trade.order_id}"  # not ours: our own are kept for 90 days
 
     async def _funding_from(
-        self, symbol: str, start_ms: int, end_ms: int
+        self, symbol: str | None, start_ms: int, end_ms: int
     ) -> dict[int, rest.IncomeRow]:
         found: dict[int, rest.IncomeRow] = {}
         for _ in range(_MOST_PAGES):
-            parameters = {
-                "symbol": symbol,
+            parameters = ({} if symbol is None else {"symbol": symbol}) | {
                 "incomeType": "FUNDING_FEE",
                 "startTime": str(start_ms),
                 "endTime": str(end_ms),
@@ -165,4 +164,6 @@ class History:
             if len(page) < PAGE:
                 return found
             start_ms = max(row.time for row in page)
-        raise ExchangeUnavailable(f"{symbol}: more than {_MOST_PAGES} pages of funding")
+        raise ExchangeUnavailable(
+            f"{symbol or 'account'}: more than {_MOST_PAGES} pages of funding"
+        )

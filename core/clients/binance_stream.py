@@ -64,6 +64,7 @@ class _Watch:
     band: Band
     seen_at: float = 0.0  # loop time of its last message
     last_id: int = -1
+    is_given_up: bool = False  # silent after a new connection, too, while others are heard
 
 
 class MarketStream:
@@ -132,6 +133,11 @@ class MarketStream:
         """Make a new connection at once."""
         self._runner.reconnect(reason)
 
+    def is_heard(self, symbol: str) -> bool:
+        """Return whether the symbol's trades are told now."""
+        watch = self._watches.get(symbol)
+        return self.is_connected and watch is not None and not watch.is_given_up
+
     # --- what the runner asks and tells ---
 
     async def address(self) -> str:
@@ -160,9 +166,17 @@ class MarketStream:
         self._on_disconnect(reason)
 
     def silence(self) -> str | None:
-        """Return which symbol has been silent for too long."""
+        """Return which symbol has been silent for too long.
+
+        One that stays silent on a new connection, too, is not traded (halted, delisted): the others
+        are not to lose their connection for it again.
+        """
         oldest = self._now() - self._silence_seconds
         silent = [symbol for symbol, watch in self._watches.items() if watch.seen_at < oldest]
+        if len(silent) < len(self._watches):
+            silent = [symbol for symbol in silent if not self._watches[symbol].is_given_up]
+            for symbol in silent:
+                self._watches[symbol].is_given_up = True
         if not silent:
             return None
         return f"no message of {', '.join(silent[:5])} for {self._silence_seconds:g} s"
@@ -176,7 +190,7 @@ class MarketStream:
             watch = self._watches.get(message.symbol)
             if watch is None:
                 return
-            watch.seen_at = self._now()
+            watch.seen_at, watch.is_given_up = self._now(), False
             if type(message) is stream.AggregateTrade:
                 # While one connection replaces another, both tell the same trades.
                 if message.aggregate_id <= watch.last_id:

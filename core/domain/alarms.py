@@ -43,6 +43,9 @@ class AlarmKind(StrEnum):
     SYMBOL_STOPPED = "symbol-stopped"
     RESTORED = "restored"
     OUTLIVED = "outlived"
+    UNCLAIMED = "unclaimed"
+    UNCHECKED = "unchecked"
+    UNLISTED = "unlisted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +203,25 @@ GUIDES: Final[dict[AlarmKind, Guide]] = {
         action="Its position and orders are touched by nobody. Close them in the exchange's app, "
         "or take the position on by operate.py adopt.",
         outlives_cycle=True,
+    ),
+    AlarmKind.UNCLAIMED: Guide(
+        severity=Severity.CRITICAL,
+        cause="The symbol has a position, or orders with our names, and no cycle that knows them.",
+        action="Nothing of it is touched. Close it in the exchange's app, or take a LONG on by "
+        "operate.py adopt SYMBOL --alert FILE.",
+    ),
+    AlarmKind.UNCHECKED: Guide(
+        severity=Severity.CRITICAL,
+        cause="For minutes the exchange gave no answer about the symbol that can be used.",
+        action="What rests on the exchange stays; alerts are answered 503. Look at the text: one-"
+        "way mode is switched back in the app (Preferences, Position Mode), a delisted symbol is "
+        "taken out of SYMBOLS once its cycle has ended.",
+    ),
+    AlarmKind.UNLISTED: Guide(
+        severity=Severity.CRITICAL,
+        cause="The exchange does not list a watched symbol as a perpetual any more.",
+        action="Its cycle ends when the exchange has settled the position. Take it out of SYMBOLS "
+        "then; the other symbols go on.",
     ),
 }
 

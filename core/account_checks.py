@@ -1,0 +1,193 @@
+"""What the exchange says, compared with what is known: for all symbols of a monitor, by REST.
+
+At start, after every (re)connect and every minute. One picture of the account (its positions and
+open orders) costs as much as a dozen of symbols; single orders and executions are read only where
+the picture differs; funding is read for all symbols at once. Symbols without a cycle are looked at,
+too: a position that nobody here opened, or orders with our names that no cycle knows, are told to a
+person and never touched.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from core.domain.alarms import Alarm, AlarmKind
+from core.domain.cycle import Cycle
+from core.engine import AccountPicture, Desk, Unclaimed, read_account
+from core.errors import ExchangeError, LeaseLost, StoreError
+from core.ports import AccountGateway, Clock, Lease
+
+READ_ACCOUNT_ABOVE = 12  # symbols: 85 of request weight for all of them, or 7 for each
+ACCOUNT_WEIGHT, SYMBOL_WEIGHT = 85, 7
+WEIGHT_A_MINUTE = 600  # for checks, however often they are asked for: a quarter of the limit
+_AT_ONCE = 8  # symbols whose single orders are asked about
+_UNCLAIMED_TWICE_MS = 5_000  # apart: a cycle that is just beginning or ending is none of it
+_UNCHECKED_AFTER_MS = 180_000
+
+log = structlog.get_logger(__name__)
+
+
+class CheckStore(Protocol):
+    """What the checks need from the store."""
+
+    async def record_check(self, lease: Lease, *, is_good: bool) -> None:
+        """Record whether the last reconciliation of the symbol succeeded."""
+        ...
+
+    async def open_cycle(self, symbol: str) -> Cycle | None:
+        """Return the symbol's open cycle."""
+        ...
+
+    async def raise_alarm(self, symbol: str, alarm: Alarm) -> None:
+        """Raise (or count) an alarm of a symbol as such."""
+        ...
+
+
+@dataclass(slots=True)
+class _Unclaimed:
+    found: Unclaimed
+    since_ms: int
+    is_told: bool = False
+
+
+@dataclass(slots=True)
+class _Failing:
+    since_ms: int
+    is_told: bool = False
+
+
+class AccountChecks:
+    """The checks of all symbols that this process watches."""
+
+    def __init__(
+        self,
+        *,
+        gateway: AccountGateway,
+        store: CheckStore,
+        clock: Clock,
+        desks: Mapping[str, Desk],
+        is_heard: Callable[[str], bool],
+    ) -> None:
+        """Prepare; `desks` may change, `is_heard` says whether the streams tell of a symbol."""
+        self._gateway = gateway
+        self._store = store
+        self._clock = clock
+        self._desks = desks
+        self._is_heard = is_heard
+        self._unclaimed: dict[str, _Unclaimed] = {}
+        self._failing: dict[str, _Failing] = {}
+
+    @property
+    def apart_s(self) -> float:
+        """Return how far apart checks must begin, so that their weight stays within its bound."""
+        weight = min(ACCOUNT_WEIGHT, SYMBOL_WEIGHT * len(self._desks))
+        return weight * 60 / WEIGHT_A_MINUTE
+
+    async def run(self) -> bool:
+        """Check every symbol and record the result; return whether all was answered."""
+        desks = tuple(self._desks.values())
+        picture: AccountPicture | None = None
+        if len(desks) > READ_ACCOUNT_ABOVE:
+            try:
+                picture = await read_account(self._gateway, self._clock)
+            except ExchangeError as error:
+                log.warning("account not read", error=str(error))
+                for desk in desks:
+                    await self._failed(desk, error)
+                return False
+        answered = await self._each(desks, picture)
+        return await self._check_funding(desks) and answered
+
+    async def run_for(self, symbol: str) -> None:
+        """Check one symbol, about which something was told that the fills do not make."""
+        desk = self._desks.get(symbol)
+        if desk is not None:
+            await self._each((desk,), None)
+
+    async def _each(self, desks: Sequence[Desk], picture: AccountPicture | None) -> bool:
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def check(desk: Desk) -> bool:
+            async with places:
+                return await self._check(desk, picture)
+
+        return all(await asyncio.gather(*(check(desk) for desk in desks)))
+
+    async def _check(self, desk: Desk, picture: AccountPicture | None) -> bool:
+        try:
+            unclaimed = await desk.check(picture)
+            await desk.check_asset_prices()
+        except ExchangeError as error:
+            log.warning("check failed", symbol=desk.symbol, error=str(error))
+            await self._failed(desk, error)
+            return False
+        self._failing.pop(desk.symbol, None)
+        await self._look_at(desk, unclaimed)
+        await self._record(desk, is_good=self._is_heard(desk.symbol))
+        return True
+
+    async def _check_funding(self, desks: Sequence[Desk]) -> bool:
+        """Read what was paid or received since the oldest due symbol's last read, once for all."""
+        due = {desk: since for desk in desks if (since := desk.funding_due_since()) is not None}
+        if not due:
+            return True
+        asked_at = self._clock.now_ms()
+        try:
+            records = await self._gateway.funding(None, since_ms=min(due.values()))
+        except ExchangeError as error:
+            log.warning("funding not read", error=str(error))
+            return False
+        for desk in due:
+            own = tuple(record for record in records if record.symbol == desk.symbol)
+            desk.tell_funding(own, asked_at_ms=asked_at)
+        return True
+
+    # --- What a person is told ---
+
+    async def _look_at(self, desk: Desk, unclaimed: Unclaimed | None) -> None:
+        """Tell of what nobody here opened, once two checks have seen it and no cycle is known."""
+        symbol, now = desk.symbol, self._clock.now_ms()
+        if unclaimed is None:
+            self._unclaimed.pop(symbol, None)
+            return
+        seen = self._unclaimed.get(symbol)
+        if seen is None or seen.found != unclaimed:
+            self._unclaimed[symbol] = _Unclaimed(unclaimed, since_ms=now)
+            return
+        if seen.is_told or now < seen.since_ms + _UNCLAIMED_TWICE_MS:
+            return
+        try:
+            if await self._store.open_cycle(symbol) is None:
+                log.warning("nobody here opened it", symbol=symbol, found=str(unclaimed))
+                alarm = Alarm(kind=AlarmKind.UNCLAIMED, text=str(unclaimed), at_ms=now)
+                await self._store.raise_alarm(symbol, alarm)
+                seen.is_told = True
+        except StoreError as error:
+            log.warning("alarm not stored", symbol=symbol, error=str(error))
+
+    async def _failed(self, desk: Desk, error: ExchangeError) -> None:
+        """Record that nobody watches, and tell of it when it lasts."""
+        symbol, now = desk.symbol, self._clock.now_ms()
+        await self._record(desk, is_good=False)
+        failing = self._failing.setdefault(symbol, _Failing(since_ms=now))
+        if failing.is_told or now < failing.since_ms + _UNCHECKED_AFTER_MS:
+            return
+        try:
+            alarm = Alarm(kind=AlarmKind.UNCHECKED, text=str(error), at_ms=now)
+            await self._store.raise_alarm(symbol, alarm)
+            failing.is_told = True
+        except StoreError as away:
+            log.warning("alarm not stored", symbol=symbol, error=str(away))
+
+    async def _record(self, desk: Desk, *, is_good: bool) -> None:
+        if desk.lease is None or self._desks.get(desk.symbol) is not desk:
+            return
+        try:
+            await self._store.record_check(desk.lease, is_good=is_good)
+        except LeaseLost as error:
+            desk.fail(error)
+        except StoreError as error:
+            log.warning("check not recorded", symbol=desk.symbol, error=str(error))
