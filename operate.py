@@ -4,11 +4,13 @@
     python operate.py close BTCUSDT
     python operate.py kill --close-all
     python operate.py alarms
+    python operate.py adopt BTCUSDT --alert alert.json
     python operate.py secret create tradingview
     python operate.py password
 
 A request is a row that the monitor finds, carries out and answers; nothing is traded from here. The
-kill switch is a row, too, which every beginning of a cycle looks at.
+kill switch is a row, too, which every beginning of a cycle looks at. `adopt` reads the exchange and
+writes the row of a cycle, which the monitor takes on.
 Exit codes: 0 done, 1 not done (yet), 2 a wrong word or a wrong setting.
 """
 
@@ -20,21 +22,25 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from config import Settings, load_settings
+from core.adoption import Adoption
 from core.alert_secrets import make_secret, secret_name
+from core.clients.binance_rest import connect_gateway
 from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
 from core.domain.alarms import RaisedAlarm
 from core.domain.cycle import Cycle, Leg, OperatorAction, OrderState
 from core.domain.guards import Kill
 from core.domain.webhook import AlertSecret
-from core.errors import ConfigInvalid, StoreError
+from core.errors import AlertInvalid, ConfigInvalid, ExchangeError, GuardRefused, StoreError
 from core.money import shown
 from core.narration import net_pnl
 from core.passwords import hashed
-from core.schemas.webhook import parse_symbol
+from core.schemas.webhook import parse_alert, parse_symbol
+from flows.adopt import Asked, adopt_position
 
 EXIT_NOT_DONE: Final = 1
 EXIT_USAGE: Final = 2
@@ -77,6 +83,9 @@ def main(arguments: Sequence[str]) -> int:
         first = str(error).splitlines()[0]
         sys.stderr.write(f"operate: database {settings.shown_url}: {first}\n")
         return EXIT_NOT_DONE
+    except (AlertInvalid, ExchangeError, GuardRefused) as error:
+        sys.stderr.write(f"operate: {error}\n")
+        return EXIT_NOT_DONE
     except KeyboardInterrupt:
         return EXIT_NOT_DONE
 
@@ -95,6 +104,8 @@ async def _carry_out(settings: Settings, options: argparse.Namespace) -> int:
             return await show_alarms(settings)
         case "settle":
             return await settle(settings, options.number)
+        case "adopt":
+            return await adopt(settings, options)
         case action:
             return await ask(settings, action, options.symbol, within_s=options.wait)
 
@@ -156,6 +167,59 @@ async def _request(store: SqlCycleStore, cycle: Cycle, action: OperatorAction) -
     return await store.ask_operator(
         cycle.cycle_id, action, asked_by=_asker(), asked_at_ms=_now_ms()
     )
+
+
+async def adopt(settings: Settings, options: argparse.Namespace) -> int:
+    """Take a position on that no cycle knows, with an alert's settings, and print what follows."""
+    body = options.alert.read_bytes()
+    alert = parse_alert(body, mg_mode_default=settings.mg_mode)
+    gateway = connect_gateway(
+        base_url=settings.rest_url,
+        api_key=settings.api_key.get_secret_value(),
+        api_secret=settings.api_secret,
+        share_percent=int(settings.rate_share * 100),
+    )
+    asked = Asked(
+        symbol=options.symbol,
+        alert=alert,
+        asked_by=f"{getpass.getuser()} at the shell",
+        is_confirmed=options.yes,
+    )
+    try:
+        async with _store(settings) as store:
+            await gateway.sync_clock()
+            found = await adopt_position(gateway, store, gateway, asked, settings.policy)
+            is_watched = await store.is_watched(options.symbol)
+    finally:
+        await gateway.close()
+    for line in described_adoption(found):
+        _say(line)
+    if not options.yes:
+        _say("nothing was done; add --yes to take it on")
+        return EXIT_NOT_DONE
+    watched = "the monitor takes it on" if is_watched else f"{options.symbol} is NOT watched now"
+    _say(f"cycle {found.cycle.key} has begun; {watched}")
+    return 0
+
+
+def described_adoption(found: Adoption) -> list[str]:
+    """Return how a cycle that takes a position on would look, as lines."""
+    grid, cycle = found.grid, found.cycle
+    held = f"{shown(grid.entry_quantity)} at {shown(grid.entry_fill_price)}"
+    levels = [
+        f"level {level.number}: buy {shown(level.quantity)} at {shown(level.price)}"
+        for level in grid.levels
+    ]
+    hedge = []
+    if grid.hedge_trigger is not None and grid.hedge_quantity is not None:
+        hedge = [f"hedge: sell {shown(grid.hedge_quantity)} SHORT at {shown(grid.hedge_trigger)}"]
+    return [
+        f"{cycle.symbol}: LONG {held}",
+        f"take-profit: sell all at {shown(grid.take_profit)}",
+        *levels,
+        *hedge,
+        *(f"note: {warning}" for warning in found.warnings),
+    ]
 
 
 async def _keep_pause(store: SqlCycleStore, action: OperatorAction, symbol: str) -> bool:
@@ -352,6 +416,16 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("password", help="ask for a password, and print its hash for .env")
     commands.add_parser("watched", help="succeed if every symbol of SYMBOLS is watched")
     _add_secret_commands(commands.add_parser("secret", help="make and revoke alerts' secrets"))
+    adopt = commands.add_parser("adopt", help="take a LONG on that no cycle knows")
+    adopt.add_argument("symbol", type=_symbol, metavar="SYMBOL")
+    adopt.add_argument(
+        "--alert",
+        type=_file,
+        required=True,
+        metavar="FILE",
+        help="an alert, whose settings the cycle gets; its amount is not looked at",
+    )
+    adopt.add_argument("--yes", action="store_true", help="do it, and not only say what follows")
     for name, (_, text) in ACTIONS.items():
         command = commands.add_parser(name, help=text)
         command.add_argument("symbol", type=_symbol, metavar="SYMBOL")
@@ -400,6 +474,13 @@ def _name(text: str) -> str:
         return secret_name(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return path
 
 
 def _date(at_ms: int) -> str:

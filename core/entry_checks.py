@@ -105,7 +105,7 @@ def plan_entry(
         *_account_errors(picture),
         *grid_errors(settings, rules, planned=planned, costly=costly, cheap=cheap),
         *_entry_price_errors(settings, picture.prices, planned),
-        *_cap_errors(settings, rules, costly),
+        *cap_errors(settings, rules, costly),
         *liquidation_errors(
             settings,
             costly,
@@ -233,7 +233,8 @@ def _entry_price_errors(
         yield FieldError(field="open.entry_price", value=value, reason=reason)
 
 
-def _cap_errors(settings: CycleSettings, rules: SymbolRules, grid: Grid) -> Iterator[FieldError]:
+def cap_errors(settings: CycleSettings, rules: SymbolRules, grid: Grid) -> Iterator[FieldError]:
+    """Yield what the exchange's leverage brackets have against both sides of a cycle."""
     value = str(settings.leverage)
     cap = rules.notional_cap(settings.leverage)
     if cap is None:

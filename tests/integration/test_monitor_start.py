@@ -177,3 +177,25 @@ def test_a_check_without_an_answer_is_made_again_soon_and_then_later_and_later()
     assert [check_pause_s(failed) for failed in (0, 1, 2, 3, 4, 5, 99)] == [
         60, 5, 10, 20, 40, 60, 60,
     ]  # fmt: skip
+
+
+async def test_a_symbol_that_is_not_listed_any_more_ends_nobody_else_s_watch(
+    migrated_sqlite_url: str,
+) -> None:
+    world = World(now_ms=wall_ms(), symbols=[BTC, "ETHUSDT"])
+    async with monitor(world, migrated_sqlite_url, [BTC, "ETHUSDT"]) as (watching, store):
+        await watching._refresh_rules()  # both were listed once
+        del world.state.rules["ETHUSDT"], world.state.markets["ETHUSDT"]
+        running = asyncio.create_task(watching.run())
+        async with asyncio.timeout(20):
+            while not await store.is_watched(BTC):  # noqa: ASYNC110 - another process's table
+                await asyncio.sleep(0.05)
+        await watching._refresh_rules()  # the daily one
+        assert not running.done()
+        assert not await store.is_watched("ETHUSDT")
+        running.cancel()
+        await asyncio.wait({running})
+        alarms = await store.raised_alarms(10)
+    assert [(alarm.symbol, alarm.kind, alarm.count) for alarm in alarms] == [
+        ("ETHUSDT", "unlisted", 1)
+    ]

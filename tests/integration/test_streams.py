@@ -245,6 +245,33 @@ async def test_one_silent_symbol_among_others_is_a_dead_market() -> None:
         assert "ETHUSDT" in await heard.disconnected()
 
 
+async def test_a_symbol_that_stays_silent_costs_the_others_their_connection_once() -> None:
+    world, heard = World(now_ms=wall_ms(), symbols=[BTC, "ETHUSDT"]), Heard()
+    bands = {BTC: Band(), "ETHUSDT": Band()}
+    async with (
+        paper_exchange(world) as (exchange, url),
+        market(url, heard, bands, silence_seconds=0.3) as stream,
+    ):
+        await heard.connected()
+        while heard.connections.empty():
+            play(exchange, "60000")
+            await asyncio.sleep(0)
+        await heard.disconnected()
+        await heard.connected()
+        loop = asyncio.get_running_loop()
+        for _ in range(2):
+            begun = loop.time()
+            while loop.time() < begun + 0.4:
+                play(exchange, "60000")
+                await asyncio.sleep(0)
+            assert stream.silence() is None
+        assert (stream.is_heard(BTC), stream.is_heard("ETHUSDT")) == (True, False)
+        assert heard.connections.empty()
+        play(exchange, "3000", symbol="ETHUSDT")
+        while not stream.is_heard("ETHUSDT"):  # noqa: ASYNC110 - the reader is beside us
+            await asyncio.sleep(0)
+
+
 async def test_more_streams_than_an_address_holds_are_subscribed_by_message() -> None:
     asked: asyncio.Queue[Any] = asyncio.Queue()
 
