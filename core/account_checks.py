@@ -33,8 +33,8 @@ log = structlog.get_logger(__name__)
 class CheckStore(Protocol):
     """What the checks need from the store."""
 
-    async def record_check(self, lease: Lease, *, is_good: bool) -> None:
-        """Record whether the last reconciliation of the symbol succeeded."""
+    async def record_checks(self, results: Mapping[Lease, bool]) -> tuple[Lease, ...]:
+        """Record all symbols' checks in one transaction; return the leases that are over."""
         ...
 
     async def open_cycle(self, symbol: str) -> Cycle | None:
@@ -87,7 +87,7 @@ class AccountChecks:
         return weight * 60 / WEIGHT_A_MINUTE
 
     async def run(self) -> bool:
-        """Check every symbol and record the result; return whether all was answered."""
+        """Check every symbol and record the results; return whether all was answered."""
         desks = tuple(self._desks.values())
         picture: AccountPicture | None = None
         if len(desks) > READ_ACCOUNT_ABOVE:
@@ -95,8 +95,7 @@ class AccountChecks:
                 picture = await read_account(self._gateway, self._clock)
             except ExchangeError as error:
                 log.warning("account not read", error=str(error))
-                for desk in desks:
-                    await self._failed(desk, error)
+                await self._record(dict.fromkeys(desks, error))
                 return False
         answered = await self._each(desks, picture)
         return await self._check_funding(desks) and answered
@@ -109,25 +108,25 @@ class AccountChecks:
 
     async def _each(self, desks: Sequence[Desk], picture: AccountPicture | None) -> bool:
         places = asyncio.Semaphore(_AT_ONCE)
+        errors: dict[Desk, ExchangeError | None] = {}
 
-        async def check(desk: Desk) -> bool:
+        async def check(desk: Desk) -> None:
             async with places:
-                return await self._check(desk, picture)
+                errors[desk] = await self._check(desk, picture)
 
-        return all(await asyncio.gather(*(check(desk) for desk in desks)))
+        await asyncio.gather(*(check(desk) for desk in desks))
+        await self._record(errors)
+        return not any(errors.values())
 
-    async def _check(self, desk: Desk, picture: AccountPicture | None) -> bool:
+    async def _check(self, desk: Desk, picture: AccountPicture | None) -> ExchangeError | None:
         try:
             unclaimed = await desk.check(picture)
             await desk.check_asset_prices()
         except ExchangeError as error:
             log.warning("check failed", symbol=desk.symbol, error=str(error))
-            await self._failed(desk, error)
-            return False
-        self._failing.pop(desk.symbol, None)
+            return error
         await self._look_at(desk, unclaimed)
-        await self._record(desk, is_good=self._is_heard(desk.symbol))
-        return True
+        return None
 
     async def _check_funding(self, desks: Sequence[Desk]) -> bool:
         """Read what was paid or received since the oldest due symbol's last read, once for all."""
@@ -168,26 +167,33 @@ class AccountChecks:
         except StoreError as error:
             log.warning("alarm not stored", symbol=symbol, error=str(error))
 
-    async def _failed(self, desk: Desk, error: ExchangeError) -> None:
-        """Record that nobody watches, and tell of it when it lasts."""
-        symbol, now = desk.symbol, self._clock.now_ms()
-        await self._record(desk, is_good=False)
-        failing = self._failing.setdefault(symbol, _Failing(since_ms=now))
+    async def _record(self, errors: Mapping[Desk, ExchangeError | None]) -> None:
+        """Record who is watched: whose check was answered, and whom the streams tell of."""
+        results: dict[Lease, bool] = {}
+        for desk, error in errors.items():
+            await self._count_failure(desk, error)
+            if desk.lease is not None and self._desks.get(desk.symbol) is desk:
+                results[desk.lease] = error is None and self._is_heard(desk.symbol)
+        try:
+            over = await self._store.record_checks(results) if results else ()
+            for desk in tuple(self._desks.values()):
+                if desk.lease in over:
+                    desk.fail(LeaseLost(f"{desk.symbol}: taken by another"))
+        except StoreError as error:
+            log.warning("checks not recorded", error=str(error))
+
+    async def _count_failure(self, desk: Desk, error: ExchangeError | None) -> None:
+        """Tell a person when a symbol could not be checked for minutes."""
+        if error is None:
+            self._failing.pop(desk.symbol, None)
+            return
+        now = self._clock.now_ms()
+        failing = self._failing.setdefault(desk.symbol, _Failing(since_ms=now))
         if failing.is_told or now < failing.since_ms + _UNCHECKED_AFTER_MS:
             return
         try:
             alarm = Alarm(kind=AlarmKind.UNCHECKED, text=str(error), at_ms=now)
-            await self._store.raise_alarm(symbol, alarm)
+            await self._store.raise_alarm(desk.symbol, alarm)
             failing.is_told = True
         except StoreError as away:
-            log.warning("alarm not stored", symbol=symbol, error=str(away))
-
-    async def _record(self, desk: Desk, *, is_good: bool) -> None:
-        if desk.lease is None or self._desks.get(desk.symbol) is not desk:
-            return
-        try:
-            await self._store.record_check(desk.lease, is_good=is_good)
-        except LeaseLost as error:
-            desk.fail(error)
-        except StoreError as error:
-            log.warning("check not recorded", symbol=desk.symbol, error=str(error))
+            log.warning("alarm not stored", symbol=desk.symbol, error=str(away))

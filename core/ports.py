@@ -236,6 +236,10 @@ class CycleStore(Protocol):
         """Record whether the last reconciliation of the symbol succeeded."""
         ...
 
+    async def record_checks(self, results: Mapping[Lease, bool]) -> tuple[Lease, ...]:
+        """Record all symbols' checks in one transaction; return the leases that are over."""
+        ...
+
     async def operator_requests(self, symbols: Sequence[str]) -> tuple[OperatorRequest, ...]:
         """Return the waiting operator actions of open cycles, oldest first."""
         ...

@@ -153,10 +153,17 @@ class MemoryCycleStore(MemorySafety):
 
     async def record_check(self, lease: Lease, *, is_good: bool) -> None:
         """Record whether the last reconciliation of the symbol succeeded."""
-        await self._begin("record_check")
-        self._require_lease(lease)
-        self._leases[lease.symbol].last_check_ok = is_good
-        await self._commit("record_check")
+        if await self.record_checks({lease: is_good}):
+            self._require_lease(lease)
+
+    async def record_checks(self, results: Mapping[Lease, bool]) -> tuple[Lease, ...]:
+        """Record for each symbol whether its check succeeded; return the leases that are over."""
+        await self._begin("record_checks")
+        ours = {lease: is_good for lease, is_good in results.items() if self._is_held(lease)}
+        for lease, is_good in ours.items():
+            self._leases[lease.symbol].last_check_ok = is_good
+        await self._commit("record_checks")
+        return tuple(lease for lease in results if lease not in ours)
 
     async def operator_requests(self, symbols: Sequence[str]) -> tuple[OperatorRequest, ...]:
         """Return the waiting operator actions of open cycles, oldest first."""

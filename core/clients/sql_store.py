@@ -115,13 +115,20 @@ class SqlCycleStore(SqlSafety):
 
     async def record_check(self, lease: Lease, *, is_good: bool) -> None:
         """Record whether the last reconciliation of the symbol succeeded."""
+        if await self.record_checks({lease: is_good}):
+            raise lost(lease)
+
+    async def record_checks(self, results: Mapping[Lease, bool]) -> tuple[Lease, ...]:
+        """Record for each symbol whether its check succeeded; return the leases that are over."""
+        over: list[Lease] = []
         async with self.writing() as connection:
             now = rows.moment(await database_ms(connection))
-            if not await change_lease(
-                connection, lease, {"last_check_at": now, "last_check_ok": is_good}
-            ):
-                raise lost(lease)
+            for lease, is_good in results.items():
+                values = {"last_check_at": now, "last_check_ok": is_good}
+                if not await change_lease(connection, lease, values):
+                    over.append(lease)
             await commit(connection)
+        return tuple(over)
 
     async def operator_requests(self, symbols: Sequence[str]) -> tuple[OperatorRequest, ...]:
         """Return the waiting operator actions of open cycles, oldest first."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -32,8 +33,9 @@ class Records:
     checks: dict[str, bool] = field(default_factory=dict)
     alarms: list[tuple[str, Alarm]] = field(default_factory=list)
 
-    async def record_check(self, lease: Lease, *, is_good: bool) -> None:
-        self.checks[lease.symbol] = is_good
+    async def record_checks(self, results: Mapping[Lease, bool]) -> tuple[Lease, ...]:
+        self.checks |= {lease.symbol: is_good for lease, is_good in results.items()}
+        return ()
 
     async def open_cycle(self, symbol: str) -> Cycle | None:
         return await self.market.store.open_cycle(symbol)
