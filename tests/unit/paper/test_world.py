@@ -65,6 +65,20 @@ def test_the_last_close_releases_what_rounding_left_over() -> None:
     assert sum(f.realised for f in fills) == cash == D("0.0004")
 
 
+def test_a_delisted_symbol_is_settled_at_its_mark_and_takes_no_order() -> None:
+    bench = Bench()
+    bench.buy_long("0.010")
+    bench.order("SELL", "LONG", "0.010", price="61000")
+    bench.world.settle(BTC, bench.now_ms)
+    assert bench.world.position(BTC, "LONG") == 0
+    report = bench.world.ledger()
+    assert not any(order["status"] == "NEW" for order in report["orders"])
+    assert report["orders"][-1]["clientOrderId"].startswith("settlement_autoclose-")
+    with pytest.raises(RefusedError, match="status"):
+        bench.world.outside_market(BTC, "BUY", "LONG", D("0.01"), bench.now_ms)
+    bench.world.check()
+
+
 def test_books_that_do_not_add_up_are_noticed() -> None:
     bench = Bench()
     bench.buy_long("0.010")
