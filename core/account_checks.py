@@ -17,7 +17,7 @@ import structlog
 from core.domain.alarms import Alarm, AlarmKind
 from core.domain.cycle import Cycle
 from core.engine import AccountPicture, Desk, Unclaimed, read_account
-from core.errors import ExchangeError, LeaseLost, StoreError
+from core.errors import ExchangeError, ExchangeUnavailable, LeaseLost, StoreError
 from core.ports import AccountGateway, Clock, Lease
 
 READ_ACCOUNT_ABOVE = 12  # symbols: 85 of request weight for all of them, or 7 for each
@@ -125,6 +125,9 @@ class AccountChecks:
         except ExchangeError as error:
             log.warning("check failed", symbol=desk.symbol, error=str(error))
             return error
+        except Exception as error:  # of one symbol; the others are checked all the same
+            log.exception("check failed", symbol=desk.symbol)
+            return ExchangeUnavailable(f"the check met something unexpected: {error!r}")
         await self._look_at(desk, unclaimed)
         return None
 
