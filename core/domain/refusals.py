@@ -63,6 +63,7 @@ _BY_CODE: dict[int, Refusal] = {
     -4109: Refusal.ACCOUNT,
     -4108: Refusal.HALTED,
     -4140: Refusal.HALTED,
+    -4141: Refusal.HALTED,
     -5024: Refusal.HALTED,
 }
 

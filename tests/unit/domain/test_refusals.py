@@ -37,7 +37,7 @@ CODES = {
     Refusal.UNKNOWN_ORDER: (-2011, -2013),
     Refusal.NO_CHANGE: (-5027,),
     Refusal.ACCOUNT: (-1022, -2014, -2015, -4061, -4109, -401, -403),
-    Refusal.HALTED: (-4108, -4140, -5024),
+    Refusal.HALTED: (-4108, -4140, -4141, -5024),
 }
 
 
