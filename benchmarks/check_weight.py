@@ -32,17 +32,19 @@ from core.clients.binance_rest import connect_gateway
 from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
 from core.domain.cycle import Cycle, Fact
-from core.domain.settings import AmountType, CycleSettings, GridMode, MultiplierMode, Policy
+from core.domain.settings import CycleSettings, Policy
 from core.domain.step import Step, take_step
 from core.domain.webhook import WebhookStatus
 from core.engine import carry_out
 from core.entry_checks import begun_cycle
+from core.schemas.webhook import parse_alert
 from paper.exchange import Exchange, wall_ms
 from paper.rules import BUILT_IN
 from paper.server import listening
 from paper.world import World
 from ws_monitor_async import Monitor
 
+ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 2400
 MINUTE_MS = 60_000
 D = Decimal
@@ -208,36 +210,14 @@ def _say(phase: str, weight: int) -> None:
 
 
 def _settings(symbol: str) -> CycleSettings:
-    return CycleSettings(
-        symbol=symbol,
-        amount_type=AmountType.BASE,
-        amount=D("0.004"),
-        leverage=10,
-        entry_price=None,
-        deposit=D(300),
-        extramarg=D(600),
-        tp=D("0.5"),
-        order_quan=3,
-        grid_long=(D("0.5"), D(1), D(2)),
-        grid_mode=GridMode.STEP,
-        mg_long=(D("1.5"), D(2), D(2)),
-        mg_mode=MultiplierMode.MULTIPLIER,
-        trail_1=D(0),
-        trail_2=D(0),
-        trail_step=D(0),
-        trail_guard=True,
-        offset_short=D("0.2"),
-        offset_pluse=D("0.2"),
-        sl_short=D("0.5"),
-        max_hedges=5,
-        pnl_target=D(0),
-        max_loss=None,
-        grid_ahead=1,
-    )
+    """Return the sample alert's, on another symbol."""
+    alert = parse_alert((ROOT / "docs" / "sample-alert.json").read_bytes(), mg_mode_default=None)
+    assert alert.settings is not None, "it opens a cycle"
+    return replace(alert.settings, symbol=symbol)
 
 
 def _migrate(database: str) -> None:
-    config = Config(str(Path(__file__).resolve().parent.parent / "alembic.ini"))
+    config = Config(str(ROOT / "alembic.ini"))
     config.attributes |= {"url": database, "logs": False}
     command.upgrade(config, "head")
 
