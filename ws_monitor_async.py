@@ -27,6 +27,7 @@ from core.clients.binance import BinanceGateway
 from core.clients.binance_rest import connect_gateway
 from core.clients.binance_stream import AccountStream, MarketStream
 from core.clients.db_async import make_engine
+from core.clients.db_notify import Notifications
 from core.clients.notices import NoticeQueue
 from core.clients.sql_store import SqlCycleStore
 from core.domain.alarms import Alarm, AlarmKind
@@ -67,6 +68,7 @@ log = structlog.get_logger(__name__)
 RENEW_EVERY_S = 5.0
 STOP_SENDING_AFTER_S = 10.0  # without a renewed lease no request is started
 POLL_EVERY_S = 0.5  # new cycles and operator's requests
+POLL_LISTENING_S = 5.0  # the same while the database tells of them
 CHECK_EVERY_S = 60.0
 CHECK_AGAIN_S = 5.0
 REFRESH_RULES_EVERY_S = 24 * 3600.0
@@ -118,12 +120,14 @@ class Monitor:
         symbols: Sequence[str],
         gateway: BinanceGateway,
         store: SqlCycleStore,
+        notifications: Notifications,
         settings: Settings,
         owner: str,
     ) -> None:
         self.symbols = tuple(symbols)
         self._gateway = gateway
         self._store = store
+        self._notifications = notifications
         self._settings = settings
         self._owner = owner
         self._desks: dict[str, Desk] = {}
@@ -194,6 +198,7 @@ class Monitor:
                     ("clock", self._keep_clock),
                 ):
                     tasks.create_task(self._keep_up(name, work), name=name)
+                tasks.create_task(self._notifications.run(self._look_for), name="notifications")
                 tasks.create_task(self._market.wait(), name="market stream")
                 tasks.create_task(self._account.wait(), name="account stream")
         finally:
@@ -363,6 +368,7 @@ class Monitor:
                 log.info("cycle taken on", symbol=desk.symbol, cycle=cycle.key, phase=cycle.phase)
         self._desks[desk.symbol] = desk
         self._check_now.set()
+        self._poll_now.set()  # requests may wait, and cycles may have begun since they were read
         try:
             await desk.run()
         finally:
@@ -404,7 +410,8 @@ class Monitor:
     async def _poll(self) -> None:
         """Find new cycles and what the operator asks for."""
         while True:
-            await self._pause(self._poll_now, POLL_EVERY_S)
+            is_told = self._notifications.is_listening
+            await self._pause(self._poll_now, POLL_LISTENING_S if is_told else POLL_EVERY_S)
             if not self._desks:
                 continue
             try:
@@ -416,6 +423,11 @@ class Monitor:
                 await self._carry_out_operator_requests()
             except StoreError as error:
                 log.warning("database away", error=str(error))
+
+    def _look_for(self, symbol: str | None) -> None:
+        """Look at once at what the database tells of; None: at all, something may be untold."""
+        if symbol is None or symbol in self._desks:
+            self._poll_now.set()
 
     async def _carry_out_operator_requests(self) -> None:
         for request in await self._store.operator_requests(tuple(self._desks)):
@@ -588,8 +600,14 @@ async def main(arguments: Sequence[str]) -> int:
     )
     notices = NoticeQueue(make_notifier(settings))
     store = SqlCycleStore(make_engine(settings.async_url), on_alarm=notices.put)
-    owner = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns() % 10**6}"
-    monitor = Monitor(symbols=symbols, gateway=gateway, store=store, settings=settings, owner=owner)
+    monitor = Monitor(
+        symbols=symbols,
+        gateway=gateway,
+        store=store,
+        notifications=Notifications(settings.async_url),
+        settings=settings,
+        owner=f"{socket.gethostname()}-{os.getpid()}-{time.time_ns() % 10**6}",
+    )
     log.info("monitor starts", symbols=",".join(symbols), exchange=settings.exchange)
     try:
         with reporting(settings, name="monitor"):

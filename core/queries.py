@@ -35,6 +35,7 @@ from core.domain.webhook import WebhookStatus
 from core.models.trading_switch import THE_ONE
 
 Rows = Select[Any]
+CHANNEL = "tradebox"  # of PostgreSQL's notifications
 
 
 class database_now_ms(FunctionElement[int]):  # reads as the SQL function that it is
@@ -334,6 +335,11 @@ def update_lease(symbol: str, owner: str, epoch: int, values: dict[str, Any]) ->
 def insert_operator_action(values: dict[str, Any]) -> Insert:
     """Insert a request of a person."""
     return insert(OPERATOR_ACTION).values(values)
+
+
+def notify(symbol: str) -> Rows:
+    """Tell who listens, when this is committed, that the symbol has news; PostgreSQL only."""
+    return select(func.pg_notify(CHANNEL, symbol))
 
 
 def waiting_operator_actions(symbols: Sequence[str]) -> Rows:

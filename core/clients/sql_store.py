@@ -229,6 +229,7 @@ class SqlCycleStore(SqlSafety):
                     accepted["content"] = content.digest
                 await connection.execute(queries.update_webhook(webhook_id, accepted))
                 begun = await insert_cycle(connection, webhook_id, cycle)
+                await self._notify(connection, cycle.symbol)
                 await commit(connection)
         except StoreConflict as error:
             refusal = await self._refusal(error, cycle.symbol, alert_id, content)
@@ -383,6 +384,7 @@ class SqlCycleStore(SqlSafety):
                 "asked_at": rows.moment(asked_at_ms),
             }
             action_id = await inserted_id(connection, queries.insert_operator_action(values))
+            await self._notify(connection, cycle["symbol"])
             await commit(connection)
             return action_id
 
@@ -470,6 +472,11 @@ class SqlCycleStore(SqlSafety):
         return cycle
 
     # --- Parts ---
+
+    async def _notify(self, connection: AsyncConnection, symbol: str) -> None:
+        """Wake the symbol's monitor once this transaction is committed; see `db_notify`."""
+        if not self._is_sqlite:
+            await connection.execute(queries.notify(symbol))
 
     async def _cycle(self, statement: queries.Rows) -> Cycle | None:
         async with self.reading() as connection:

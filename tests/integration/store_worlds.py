@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
+import psycopg2
 from alembic import command
 from alembic.config import Config
 
@@ -140,3 +141,15 @@ def changed(at_ms: int = START_MS + 10, **changes: object) -> StepFunction:
 def ended(at_ms: int = START_MS + 60_000) -> StepFunction:
     """Return a step that ends the cycle."""
     return changed(at_ms, phase=Phase.ENDED, ended_at_ms=at_ms)
+
+
+def terminate_all(url: str) -> None:
+    """Cut every connection to this database but our own, as a restart of the server does."""
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    connection.close()

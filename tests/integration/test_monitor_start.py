@@ -14,6 +14,7 @@ from config import Settings
 from core.clients.alert_store import UNLISTED
 from core.clients.binance_rest import connect_gateway
 from core.clients.db_async import make_engine
+from core.clients.db_notify import Notifications
 from core.clients.sql_store import SqlCycleStore
 from core.engine import Desk
 from core.ports import OperatorRequest
@@ -32,6 +33,8 @@ async def monitor(
     database_url: str,
     symbols: Sequence[str] = (BTC,),
     store_type: type[SqlCycleStore] = SqlCycleStore,
+    *,
+    notifications: Notifications | None = None,
 ) -> AsyncIterator[tuple[Monitor, SqlCycleStore]]:
     """Yield a monitor of the world's account, not yet started."""
     world.trade(BTC, Decimal(60000), Decimal(1), time_ms=wall_ms(), now_ms=wall_ms())
@@ -50,6 +53,7 @@ async def monitor(
                     symbols=symbols,
                     gateway=gateway,
                     store=store,
+                    notifications=notifications or Notifications(database_url),
                     settings=settings,
                     owner="test",
                 ),

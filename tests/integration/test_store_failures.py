@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-import psycopg2
 import pytest
 from sqlalchemy import Connection, event, select
 from sqlalchemy.exc import OperationalError
@@ -33,6 +32,7 @@ from tests.integration.store_worlds import (
     changed,
     funded,
     new_cycle,
+    terminate_all,
 )
 
 ANOTHER_PROCESS = """
@@ -204,7 +204,7 @@ class TestACommitWithoutAnswer:
 
         @event.listens_for(on_postgres.engine.sync_engine, "commit", once=True)
         def _cut(connection: Connection) -> None:
-            _terminate_all(on_postgres.url)
+            terminate_all(on_postgres.url)
 
         with pytest.raises(CommitUnclear):
             await on_postgres.store.update(cycle.cycle_id, funded(1), lease=None)
@@ -217,7 +217,7 @@ class TestTheDatabaseIsAway:
         cycle = await begun(on_postgres.store)
 
         def cut(before: Cycle) -> Step:
-            _terminate_all(on_postgres.url)
+            terminate_all(on_postgres.url)
             return funded(1)(before)
 
         with pytest.raises(StoreUnavailable):
@@ -228,7 +228,7 @@ class TestTheDatabaseIsAway:
 
     async def test_idle_connections_that_died_are_not_noticed(self, on_postgres: Process) -> None:
         cycle = await begun(on_postgres.store)
-        _terminate_all(on_postgres.url)
+        terminate_all(on_postgres.url)
         assert await on_postgres.store.load(cycle.cycle_id) == cycle
 
     @pytest.mark.parametrize(
@@ -359,18 +359,6 @@ def _lose_the_answer(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> No
         raise _broken()
 
     monkeypatch.setattr(engine.dialect, "do_commit", commit_and_fail)
-
-
-def _terminate_all(url: str) -> None:
-    """Cut every connection to this database but our own, as a restart of the server does."""
-    connection = psycopg2.connect(url)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-    connection.close()
 
 
 def _impatient(connection: object, _: object) -> None:
