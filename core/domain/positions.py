@@ -29,6 +29,9 @@ from core.money import ZERO, shown
 
 READS_OF_A_DIFFERENCE_APART_MS = 3_000
 READS_OF_THE_END_APART_MS = 2_000
+# No read is this far behind. One that still claims an older update than a fill has a clock that was
+# set back meanwhile: ignored for ever, it would never let the cycle end.
+READS_LAG_AT_MOST_MS = 60_000
 # After this a request without an answer gets none any more, also where a restart lost the question.
 UNANSWERED_AFTER_MS = 5_000
 
@@ -67,7 +70,9 @@ def _is_older_than_fills(cycle: Cycle, fact: PositionChecked) -> bool:
             (f.time_ms for f in cycle.fills if f.position_side is side and not f.is_adjustment),
             default=0,
         )
-        if newest > fact.asked_at_ms or (report.updated_at_ms and newest > report.updated_at_ms):
+        may_lag = fact.asked_at_ms <= newest + READS_LAG_AT_MOST_MS
+        is_behind = bool(report.updated_at_ms) and newest > report.updated_at_ms
+        if newest > fact.asked_at_ms or (is_behind and may_lag):
             return True
     return False
 

@@ -101,7 +101,14 @@ class TestOutsideChanges:
 
     @pytest.mark.parametrize(
         ("asked_ms", "updated_ms", "is_old"),
-        [(-1, 0, True), (1, -1, True), (1, 0, False), (1, 1, False)],
+        [
+            (-1, 0, True),
+            (1, -1, True),
+            (1, 0, False),
+            (1, 1, False),
+            (60_000, -1, True),
+            (60_001, -1, False),  # the exchange's clock was set back between the fill and that
+        ],
     )
     def test_a_read_older_than_a_fill_is_ignored(
         self, asked_ms: int, updated_ms: int, is_old: bool
