@@ -61,14 +61,17 @@ class Budget:
     def stop(self, *, told_ms: int | None, is_ban: bool, only_orders: bool, now_ms: int) -> int:
         """Send nothing for a while, after 429 or 418; return for how long.
 
-        Without being told how long, each further pause is twice the one before.
+        Without being told how long, each further pause is twice the one before. Requests that were
+        under way together are refused together: that is one pause.
         """
+        stopped_until = self._orders_stopped_until_ms if only_orders else self._stopped_until_ms
         if told_ms is None:
+            if now_ms >= stopped_until:
+                self._pauses += 1
             first, longest = (
                 (_FIRST_BAN_MS, _LONGEST_BAN_MS) if is_ban else (_FIRST_PAUSE_MS, _LONGEST_PAUSE_MS)
             )
-            told_ms = min(longest, first * 2 ** min(self._pauses, 16))
-            self._pauses += 1
+            told_ms = min(longest, first * 2 ** min(max(0, self._pauses - 1), 16))
         until_ms = now_ms + told_ms
         if only_orders:
             self._orders_stopped_until_ms = max(self._orders_stopped_until_ms, until_ms)

@@ -97,10 +97,13 @@ def test_too_many_orders_stop_orders_and_not_reads() -> None:
 
 
 def test_pauses_grow_until_something_succeeds() -> None:
-    budget = Budget(share_percent=100)
+    budget, now_ms = Budget(share_percent=100), NOW
 
     def stop(*, is_ban: bool = False) -> int:
-        return budget.stop(told_ms=None, is_ban=is_ban, only_orders=False, now_ms=NOW)
+        nonlocal now_ms
+        told = budget.stop(told_ms=None, is_ban=is_ban, only_orders=False, now_ms=now_ms)
+        now_ms += told  # the first request after the pause is refused again
+        return told
 
     assert [stop() for _ in range(8)] == [
         1_000,
@@ -116,6 +119,26 @@ def test_pauses_grow_until_something_succeeds() -> None:
     assert stop() == 1_000
     budget.succeeded()
     assert [stop(is_ban=True) for _ in range(2)] == [120_000, 240_000]
+
+
+def test_requests_that_were_under_way_together_make_one_pause() -> None:
+    """Else eight answers of 418 at one moment would stop us for an hour instead of two minutes."""
+    budget = Budget(share_percent=100)
+    told = [
+        budget.stop(told_ms=None, is_ban=True, only_orders=False, now_ms=NOW + late_ms)
+        for late_ms in range(8)
+    ]
+    assert told == [120_000] * 8
+    assert take(budget, 1, now_ms=NOW + 120_006) == 0
+    assert take(budget, 1, now_ms=NOW + 120_007) == 1
+    told_ms = budget.stop(told_ms=None, is_ban=True, only_orders=False, now_ms=NOW + 120_007)
+    assert told_ms == 240_000
+
+
+def test_a_ban_within_a_pause_is_a_whole_ban() -> None:
+    budget = Budget(share_percent=100)
+    budget.stop(told_ms=None, is_ban=False, only_orders=False, now_ms=NOW)
+    assert budget.stop(told_ms=None, is_ban=True, only_orders=False, now_ms=NOW) == 120_000
 
 
 def test_a_shorter_stop_does_not_end_a_longer_one() -> None:
