@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 from urllib.parse import urlsplit, urlunsplit
@@ -28,8 +28,10 @@ from tests.orphans import ends_with_us
 
 START_TIMEOUT_S = 60  # usually about 1; a machine with two busy cores may need several
 USER = "tradebox"
-# The data is thrown away with the server: nothing needs to survive a crash of the machine.
-FAST_AND_UNSAFE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+# The data is thrown away with the server: nothing needs to survive a crash of the machine. A crash of
+# the server is part of some tests: what was committed must be there afterwards, so not
+# synchronous_commit=off (it would save nothing without fsync).
+FAST_AND_UNSAFE = ("fsync=off", "full_page_writes=off")
 
 
 class NoPostgres(RuntimeError):
@@ -41,6 +43,7 @@ class PostgresServer:
     """A running server, as someone who may create databases sees it."""
 
     admin_url: str  # postgresql://user:password@host:port/database
+    program: "PostgresProgram | None" = None  # None: not ours, and not to be stopped
 
     def create_database(self, *, template: str | None = None) -> str:
         """Return the address of a new database: empty, or a copy of the database at `template`.
@@ -91,8 +94,12 @@ def _own_server() -> Iterator[PostgresServer]:
         programs = _programs(home, account)
         password = secrets.token_hex(16)
         _initialise(programs, home, account, password)
-        with _process(programs, home, account, password) as admin_url:
-            yield PostgresServer(admin_url=admin_url)
+        program = PostgresProgram(programs=programs, home=home, account=account, password=password)
+        program.start()
+        try:
+            yield PostgresServer(admin_url=program.admin_url, program=program)
+        finally:
+            program.stop()
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -176,34 +183,53 @@ def _initialise(
         raise NoPostgres(f"initdb failed:\n{done.stdout}{done.stderr}")
 
 
-@contextmanager
-def _process(
-    programs: Path, home: Path, account: pwd.struct_passwd | None, password: str
-) -> Iterator[str]:
-    port = _free_port()
-    options = (
-        "listen_addresses=127.0.0.1",
-        f"port={port}",
-        "unix_socket_directories=",
-        "max_connections=200",
-        "shared_buffers=32MB",
-        *FAST_AND_UNSAFE,
-    )
-    command = [*ends_with_us("INT"), str(programs / "postgres"), "-D", str(home / "data")]
-    command += [part for option in options for part in ("-c", option)]
-    url = f"postgresql://{USER}:{password}@127.0.0.1:{port}/postgres"
-    with (home / "log").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=home, **_as(account))
+@dataclass(slots=True, kw_only=True)
+class PostgresProgram:
+    """The server's process; it can be stopped and started again on the same port and data."""
+
+    programs: Path
+    home: Path
+    account: pwd.struct_passwd | None
+    password: str
+    port: int = field(default_factory=lambda: _free_port())
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def admin_url(self) -> str:
+        """Return the address of the database that is always there."""
+        return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        """Start it and return when it takes connections."""
+        assert self._process is None, "it runs already"
+        options = (
+            "listen_addresses=127.0.0.1",
+            f"port={self.port}",
+            "unix_socket_directories=",
+            "max_connections=200",
+            "shared_buffers=32MB",
+            *FAST_AND_UNSAFE,
+        )
+        command = [*ends_with_us("INT"), str(self.programs / "postgres")]
+        command += ["-D", str(self.home / "data")]
+        command += [part for option in options for part in ("-c", option)]
+        with (self.home / "log").open("a") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self.home, **_as(self.account)
+            )
+        _await_ready(self._process, self.admin_url, log_path=self.home / "log")
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Cut every connection and end; SIGQUIT: without writing down what is in memory."""
+        if self._process is None:
+            return
+        self._process.send_signal(number)  # SIGTERM would wait for every client to leave
         try:
-            _await_ready(server, url, log_path=home / "log")
-            yield url
-        finally:
-            server.send_signal(signal.SIGINT)  # SIGTERM would wait for every client to leave
-            try:
-                server.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+            self._process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
 
 
 def _await_ready(server: "subprocess.Popen[bytes]", url: str, *, log_path: Path) -> None:

@@ -1,10 +1,14 @@
 """What the store does when processes compete, connections break, and commits get no answer."""
 
 import asyncio
+import os
+import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -13,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from core import queries
-from core.clients import db_async
+from core.clients import db_async, db_sync
 from core.clients.sql_store import SqlCycleStore
 from core.domain.cycle import Cycle, Ledger, Leg
 from core.domain.step import Step
@@ -34,6 +38,9 @@ from tests.integration.store_worlds import (
     new_cycle,
     terminate_all,
 )
+from tests.orphans import ends_with_us
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 ANOTHER_PROCESS = """
 import asyncio, sys
@@ -43,9 +50,56 @@ from tests.integration.store_worlds import funded
 
 async def main(url, cycle_id):
     store = SqlCycleStore(make_engine(url))
-    for number in range(1000, 1025):
+    for number in range(1_000_000, 1_000_025):
         await store.update(cycle_id, funded(number), lease=None)
     await store.close()
+
+asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+"""
+
+
+# Freezes itself between reading the cycle and writing it, its transaction open.
+A_FROZEN_PROCESS = """
+import asyncio, os, signal, sys
+from core.clients import db_sync
+db_sync.POSTGRESQL_SETTINGS["idle_in_transaction_session_timeout"] = "300"
+from core.clients.db_async import make_engine
+from core.clients.sql_store import SqlCycleStore
+from core.errors import StoreUnavailable
+from tests.integration.store_worlds import funded
+
+async def main(url, cycle_id):
+    store = SqlCycleStore(make_engine(url))
+    def freeze(cycle):
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return funded(1)(cycle)
+    try:
+        await store.update(cycle_id, freeze, lease=None)
+    except StoreUnavailable:
+        sys.exit(42)
+
+asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+"""
+
+# Takes the lease, freezes, and writes when it is thawed.
+A_LATE_WRITER = """
+import asyncio, os, signal, sys
+from core.clients.db_async import make_engine
+from core.clients.sql_store import SqlCycleStore
+from core.errors import LeaseLost
+from tests.integration.store_worlds import funded
+
+async def main(url, cycle_id):
+    store = SqlCycleStore(make_engine(url))
+    lease = await store.acquire_lease("BTCUSDT", "the late one")
+    await store.update(cycle_id, funded(1), lease=lease)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    assert await store.renew_leases([lease]) == ()
+    try:
+        await store.update(cycle_id, funded(2), lease=lease)
+    except LeaseLost:
+        await store.close()
+        sys.exit(42)
 
 asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 """
@@ -155,8 +209,43 @@ class TestProcessesCompete:
         assert running.result() == 0
         after = await here.store.load(cycle.cycle_id)
         assert after is not None
-        assert sorted(after.funding_ids) == [*range(1, number + 1), *range(1000, 1025)]
+        assert sorted(after.funding_ids) == [*range(1, number + 1), *range(1_000_000, 1_000_025)]
         assert len(await here.store.journal(cycle.cycle_id)) == number + 25
+
+    async def test_and_one_frozen_in_its_transaction_does_not_keep_the_lock(
+        self, on_postgres: Process
+    ) -> None:
+        cycle = await begun(on_postgres.store)
+        frozen = await _started(A_FROZEN_PROCESS, on_postgres.url, cycle)
+        await _until_frozen(frozen)
+        step = await on_postgres.store.update(cycle.cycle_id, funded(2), lease=None)
+        assert step.before == cycle
+        frozen.send_signal(signal.SIGCONT)
+        assert await frozen.wait() == 42, "its transaction was ended under it"
+        after = await on_postgres.store.load(cycle.cycle_id)
+        assert after is not None
+        assert after.funding_ids == (2,)
+
+    async def test_and_one_that_comes_after_its_lease_writes_nothing(
+        self, processes: tuple[Process, Process]
+    ) -> None:
+        here, _ = processes
+        cycle = await begun(here.store)
+        late = await _started(A_LATE_WRITER, here.url, cycle)
+        await _until_frozen(late)
+        async with here.engine.begin() as connection:
+            is_its = queries.LEASE.c.symbol == "BTCUSDT"
+            over = queries.LEASE.update().where(is_its).values(expires_at=LONG_AGO)
+            await connection.execute(over)
+        lease = await here.store.acquire_lease("BTCUSDT", "the next one")
+        assert lease is not None
+        assert lease.epoch == 2
+        await here.store.update(cycle.cycle_id, funded(3), lease=lease)
+        late.send_signal(signal.SIGCONT)
+        assert await late.wait() == 42
+        after = await here.store.load(cycle.cycle_id)
+        assert after is not None
+        assert after.funding_ids == (1, 3)
 
 
 class TestACommitWithoutAnswer:
@@ -247,6 +336,45 @@ class TestTheDatabaseIsAway:
         with pytest.raises(StoreUnavailable):
             await call(nobody.store)  # type: ignore[misc]  # each is a coroutine
         await nobody.store.close()
+
+    async def test_another_keeps_the_row_for_too_long(
+        self, migrated_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(db_sync.POSTGRESQL_SETTINGS, "lock_timeout", "100")
+        here, there = (Process.start(migrated_postgres_url) for _ in range(2))
+        cycle = await begun(here.store)
+        async with there.engine.begin() as connection:
+            await connection.execute(queries.lock_cycle(cycle.cycle_id))
+            with pytest.raises(StoreUnavailable, match="lock timeout"):
+                await here.store.update(cycle.cycle_id, funded(1), lease=None)
+            assert await here.store.load(cycle.cycle_id) == cycle, "readers do not wait"
+        await here.store.update(cycle.cycle_id, funded(1), lease=None)
+        for process in (here, there):
+            await process.store.close()
+
+    async def test_a_server_that_takes_connections_and_says_nothing(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(db_async, "CONNECT_TIMEOUT_S", 0.1)
+        with socket.create_server(("127.0.0.1", 0)) as silent:  # nobody takes what is connected
+            port = silent.getsockname()[1]
+            process = Process.start(f"postgresql://me:secret@127.0.0.1:{port}/nothing")
+            with pytest.raises(StoreUnavailable):
+                await process.store.is_watched("BTCUSDT")
+            await process.store.close()
+
+    async def test_all_connections_of_the_process_are_taken(
+        self, migrated_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(db_async, "POOL_TIMEOUT_S", 0.1)
+        process = Process.start(migrated_url)
+        async with AsyncExitStack() as taken:
+            for _ in range(db_sync.POOL_SIZE):
+                _ = await taken.enter_async_context(process.engine.connect())
+            with pytest.raises(StoreUnavailable, match="limit of size 5"):
+                await process.store.is_watched("BTCUSDT")
+        assert not await process.store.is_watched("BTCUSDT")
+        await process.store.close()
 
     async def test_another_writer_takes_too_long(self, on_sqlite: Process) -> None:
         event.listen(on_sqlite.engine.sync_engine, "connect", _impatient)
@@ -359,6 +487,23 @@ def _lose_the_answer(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> No
         raise _broken()
 
     monkeypatch.setattr(engine.dialect, "do_commit", commit_and_fail)
+
+
+async def _started(program: str, url: str, cycle: Cycle) -> asyncio.subprocess.Process:
+    """Start another process of ours on this cycle."""
+    words = (*ends_with_us(), sys.executable, "-c", program, url, str(cycle.cycle_id))
+    return await asyncio.create_subprocess_exec(*words, cwd=ROOT)
+
+
+async def _until_frozen(process: asyncio.subprocess.Process) -> None:
+    """Wait until it has stopped itself in its tracks."""
+    async with asyncio.timeout(60):
+        while not _is_frozen(process.pid):  # noqa: ASYNC110 - another process; nobody tells
+            await asyncio.sleep(0.01)
+
+
+def _is_frozen(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _impatient(connection: object, _: object) -> None:

@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 from core.domain.cycle import OrderStatus, Phase, PositionSide, Request, Role
-from core.models import Cycle
 from tests.integration.e2e.programs import until
 from tests.integration.e2e.world import Story, World, copy_of, running
 
@@ -150,6 +149,11 @@ def test_monitor_killed_between_the_two_market_orders_of_a_close(
 def test_monitor_frozen_between_commit_and_send_until_another_has_taken_over(
     mortal: World,
 ) -> None:
+    freeze_between_commit_and_send(mortal)
+
+
+def freeze_between_commit_and_send(mortal: World) -> None:
+    """Freeze the monitor there, let another take over, thaw it: it must send and decide nothing."""
     story = Story(mortal, "BTCUSDT")
     mortal.kill_at("place", "-tp0-", when="before", number=signal.SIGSTOP)
     story.enter("60000", story.alert(**LADDER))
@@ -285,32 +289,3 @@ def _is_unresolved(story: Story, request: Request) -> Any:
         )
 
     return look
-
-
-# --- PostgreSQL ---
-
-
-def test_a_story_on_postgresql(migrated_postgres_url: str, tmp_path: Path) -> None:
-    world = World(tmp_path, migrated_postgres_url, {"SOLUSDT": "150"}, FLAT_ACTION="close")
-    with running(world):
-        story = Story(world, "SOLUSDT")
-        story.enter("150", story.alert(**HEDGED))
-        story.until_resting(lv1=("148.5", "1"), tp0=("150.75", "1"))
-        story.trade("148.5")
-        story.until_resting(lv2=("147.01", "1"), hg1=("146.72", "6.81"), tp0=("150", "2"))
-        assert world.send_alert(story.alert(**HEDGED)).status == 409
-        world.monitor.kill()
-        story.trade("147", "146.7")
-        world.start_monitor()
-        story.until_resting(hs1=("147.44", None), tp0=("149.25", "3"))
-        story.trade("140")
-        cycle = story.until_ended("pnl")
-        assert cycle.realised == 3 * D("140") - D("445.51") + D("6.81") * D("6.7")
-        assert len(world.rows(Cycle)) == 1
-        story.enter("150", story.alert(**BARE))
-        story.until_resting(hg1=("149.7", "6.68"), tp0=("150.75", "1"))
-        flat = world.send_alert({"symbol": "SOLUSDT", "positionSide": "flat", "side": "sell"})
-        assert (flat.status, flat.body["status"]) == (200, "accepted")
-        assert story.until_ended("signal").realised == 0
-        for program in (world.monitor, world.api, world.paper):
-            program.stop()

@@ -52,18 +52,21 @@ class World:
         prices: Mapping[str, str],
         *,
         mortal: bool = False,
+        paper_options: Sequence[str] = (),
         **settings: str,
     ) -> None:
         """Prepare; with `mortal`, API and monitor can be made to kill themselves at a request.
 
-        `prices`: the symbols that are watched, and where they stand at first. `settings`: variables
-        of the environment beside those that make it a world of its own.
+        `prices`: the symbols that are watched, and where they stand at first. `paper_options`: more
+        words of the paper exchange's command line. `settings`: variables of the environment beside
+        those that make it a world of its own.
         """
         self._prices = dict(prices)
         self.engine: Engine = make_engine(database_url).execution_options(**{READ_ONLY: True})
-        paper_port, api_port = free_port(), free_port()
+        paper_port, api_port, other_port = free_port(), free_port(), free_port()
         self.paper_url = f"http://127.0.0.1:{paper_port}"
         self.api_url = f"http://127.0.0.1:{api_port}"
+        self.other_api_url = f"http://127.0.0.1:{other_port}"
         self._death = folder / "death.json"
         empty = folder / "empty.env"
         empty.touch()
@@ -78,18 +81,20 @@ class World:
             **settings,
         }
         wrapped = (_DYING, str(self._death)) if mortal else ()
-        paper = ("-m", "paper", "--feed", "manual", "--port", str(paper_port))
+        paper = ("-m", "paper", "--feed", "manual", "--port", str(paper_port), *paper_options)
         watch = ("ws_monitor_async.py", "--symbols", ",".join(prices))
         self.paper = Program("paper", paper, environment, folder / "paper.log")
         self.api = Program("api", (*wrapped, "main.py"), environment, folder / "api.log")
         self.monitor = Program("monitor", (*wrapped, *watch), environment, folder / "monitor.log")
         self.other = Program("other monitor", watch, environment, folder / "other.log")
+        beside = environment | {"PORT": str(other_port)}
+        self.other_api = Program("other api", ("main.py",), beside, folder / "other_api.log")
         self.http = httpx.Client(timeout=20, trust_env=False)
 
     @property
     def programs(self) -> tuple[Program, ...]:
         """Return all of them, the exchange first."""
-        return self.paper, self.api, self.monitor, self.other
+        return self.paper, self.api, self.monitor, self.other, self.other_api
 
     # --- life and death ---
 
@@ -196,10 +201,10 @@ class World:
 
     # --- our side ---
 
-    def send_alert(self, payload: Mapping[str, Any] | str) -> Answer:
-        """Send an alert the way TradingView does."""
+    def send_alert(self, payload: Mapping[str, Any] | str, *, api_url: str = "") -> Answer:
+        """Send an alert the way TradingView does, to the API or to another one."""
         text = payload if isinstance(payload, str) else json.dumps(payload)
-        answer = self.http.post(f"{self.api_url}/webhook", content=text)
+        answer = self.http.post(f"{api_url or self.api_url}/webhook", content=text)
         return Answer(answer.status_code, answer.json())
 
     def rows(self, model: type[Any], **equal: object) -> list[Any]:
@@ -365,12 +370,7 @@ class Story:
             for f in ledger["fills"]
             if f["symbol"] == self.symbol and f["time_ms"] >= opened_ms - 1000
         ]
-        self._compare_fills(theirs)
-        self._compare_orders(ledger["orders"])
-        assert self.on_exchange() == {}
-        assert self._legs() == self._legs_of_rows() == {}
-        assert cycle.realised == sum(D(f["realised"]) for f in theirs)
-        assert cycle.commissions == sum(D(f["commission"]) for f in theirs)
+        self._compare(theirs, ledger["orders"])
         of_symbol = [
             e
             for e in ledger["entries"]
@@ -378,6 +378,16 @@ class Story:
         ]
         earned = sum(D(e["amount"]) * (1 if e["target"] == "wallet" else -1) for e in of_symbol)
         assert cycle.net_pnl == earned
+
+    def _compare(self, theirs: list[dict[str, Any]], reported: list[dict[str, Any]]) -> None:
+        """Compare the newest cycle with the fills of the exchange that belong to it."""
+        self._compare_fills(theirs)
+        self._compare_orders(reported)
+        assert self.on_exchange() == {}
+        assert self._legs() == self._legs_of_rows() == {}
+        cycle = self.cycle
+        assert cycle.realised == sum(D(f["realised"]) for f in theirs)
+        assert cycle.commissions == sum(D(f["commission"]) for f in theirs)
 
     def _compare_fills(self, theirs: list[dict[str, Any]]) -> None:
         ours: list[Fill] = self.world.rows(Fill, cycle_id=self.cycle.id)
