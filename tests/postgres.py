@@ -28,9 +28,8 @@ from tests.orphans import ends_with_us
 
 START_TIMEOUT_S = 60  # usually about 1; a machine with two busy cores may need several
 USER = "tradebox"
-# The data is thrown away with the server: nothing needs to survive a crash of the machine. A crash of
-# the server is part of some tests: what was committed must be there afterwards, so not
-# synchronous_commit=off (it would save nothing without fsync).
+# The data is thrown away with the server: nothing needs to survive a crash of the machine. But some
+# tests crash the server, and what was committed must be there afterwards: synchronous_commit stays.
 FAST_AND_UNSAFE = ("fsync=off", "full_page_writes=off")
 
 

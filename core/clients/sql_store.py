@@ -446,11 +446,11 @@ class SqlCycleStore(SqlSafety):
 
     async def _update(self, cycle_id: int, step: StepFunction, lease: Lease | None) -> Step:
         async with self.writing() as connection:
-            if lease is not None:
-                await require_lease(connection, lease)
             locked = (await connection.execute(queries.lock_cycle(cycle_id))).first()
             if locked is None:
                 raise StoreConflict(f"there is no cycle {cycle_id}")
+            if lease is not None:  # after the wait for the row, or leases could not be renewed
+                await require_lease(connection, lease)
             version, journal_length = locked.version, locked.journal_length
             result = step(await self._current(connection, cycle_id, version))
             if result.changes_nothing:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import Connection, event, select
+from sqlalchemy import Connection, event, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -352,6 +352,26 @@ class TestTheDatabaseIsAway:
         for process in (here, there):
             await process.store.close()
 
+    async def test_a_step_that_waits_for_its_row_lets_the_leases_be_renewed(
+        self, migrated_postgres_url: str
+    ) -> None:
+        """Else one stuck row would stop every symbol of the process."""
+        here, there = (Process.start(migrated_postgres_url) for _ in range(2))
+        cycle = await begun(here.store)
+        lease = await here.store.acquire_lease("BTCUSDT", "m")
+        assert lease is not None
+        async with there.engine.begin() as connection:
+            await connection.execute(queries.lock_cycle(cycle.cycle_id))
+            stepping = asyncio.create_task(
+                here.store.update(cycle.cycle_id, funded(1), lease=lease)
+            )
+            await _until_somebody_waits_for_a_lock(there.engine)
+            assert await here.store.renew_leases([lease]) == (lease,)
+            assert not stepping.done()
+        await stepping
+        for process in (here, there):
+            await process.store.close()
+
     async def test_a_server_that_takes_connections_and_says_nothing(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -428,7 +448,7 @@ class TestWhatIsWritten:
         written = _writes(here.engine)
         moved = (*orders[:4], replace(orders[4], is_unresolved=True))
         await here.store.update(cycle.cycle_id, changed(orders=moved), lease=None)
-        assert sorted(text.split()[1].strip('"') for text in written) == [
+        assert sorted(one.split()[1].strip('"') for one in written) == [
             "INTO",  # the fact
             "cycle",
             "order",
@@ -499,6 +519,13 @@ async def _until_frozen(process: asyncio.subprocess.Process) -> None:
     """Wait until it has stopped itself in its tracks."""
     async with asyncio.timeout(60):
         while not _is_frozen(process.pid):  # noqa: ASYNC110 - another process; nobody tells
+            await asyncio.sleep(0.01)
+
+
+async def _until_somebody_waits_for_a_lock(engine: AsyncEngine) -> None:
+    wanted = text("SELECT 1 FROM pg_locks WHERE NOT granted")
+    async with asyncio.timeout(30), engine.connect() as connection:
+        while (await connection.execute(wanted)).first() is None:  # noqa: ASYNC110 - a view tells
             await asyncio.sleep(0.01)
 
 
