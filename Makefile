@@ -14,7 +14,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_HOME ?= $(CURDIR)/data/prefect
 
 .DEFAULT_GOAL := help
-.PHONY: help run operate test test-compose check fuzz env update logs backup restore lint format browser install lock hooks migrate-apply migrate-create clean
+.PHONY: help run operate test test-postgres test-compose storm check fuzz env update logs backup restore lint format browser install lock hooks migrate-apply migrate-create clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,12 @@ lint: $(VENV)
 
 test: check browser ## everything: check, then integration, simulation, contract and browser tests
 	HYPOTHESIS_PROFILE=$(PROFILE) $(PY) -m pytest tests --ignore=tests/unit --ignore=tests/compose -n 2 --dist worksteal
+
+test-postgres: $(VENV) ## the stories with real processes once more, all of them on PostgreSQL
+	STORIES_ON=postgresql $(PY) -m pytest tests/integration/e2e -n 2 --dist worksteal
+
+storm: $(VENV) ## cycles while the exchange does everything wrong that it can: SEED=1 CYCLES=200 DATABASE=sqlite
+	@$(PY) -m tests.storm --seed $${SEED:-1} --cycles $${CYCLES:-200} --database $${DATABASE:-sqlite}
 
 fuzz: $(VENV) ## ten thousand bodies of any kind to the webhook: FUZZ_EXAMPLES=10000
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-10000} $(PY) -m pytest -o timeout=3600 tests/integration/test_fuzz.py

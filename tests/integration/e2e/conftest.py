@@ -1,12 +1,15 @@
 """The shared world of the stories, and the programs' logs beside a failure."""
 
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.e2e.world import World, copy_of, running
+from tests.integration.e2e.world import World, running
+from tests.postgres import PostgresServer
 
 SHOWN = 6_000  # characters of each log
 
@@ -23,10 +26,36 @@ PRICES = {
 
 
 @pytest.fixture(scope="session")
-def world(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def fresh_database(request: pytest.FixtureRequest) -> Iterator[Callable[[Path], str]]:
+    """Return what makes a migrated database for a world that lives in a folder.
+
+    STORIES_ON=postgresql lets the stories run there (make test-postgres); test_postgres.py has
+    those that always do.
+    """
+    if os.environ.get("STORIES_ON") != "postgresql":
+        file: Path = request.getfixturevalue("sqlite_template")
+        yield lambda folder: f"sqlite:///{shutil.copy(file, folder / 'tradebox.db')}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    template: str = request.getfixturevalue("postgres_template")
+    made: list[str] = []
+
+    def make(_: Path) -> str:
+        made.append(server.create_database(template=template))
+        return made[-1]
+
+    yield make
+    for url in made:
+        server.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def world(
+    fresh_database: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     """Return the world that the stories share, each on a symbol of its own."""
     folder = tmp_path_factory.mktemp("world")
-    with running(World(folder, copy_of(sqlite_template, folder), PRICES)) as world:
+    with running(World(folder, fresh_database(folder), PRICES)) as world:
         yield world
         for program in (world.monitor, world.api, world.paper):
             program.stop()

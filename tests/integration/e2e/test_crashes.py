@@ -4,7 +4,7 @@ Each story ends as if nothing had happened, with both books being the same to th
 """
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +15,7 @@ import pytest
 
 from core.domain.cycle import OrderStatus, Phase, PositionSide, Request, Role
 from tests.integration.e2e.programs import until
-from tests.integration.e2e.world import Story, World, copy_of, running
+from tests.integration.e2e.world import Story, World, running
 
 D = Decimal
 # Each start of a monitor costs request weight for each symbol, and there are many starts here.
@@ -50,10 +50,12 @@ BARE = HEDGED | {"order_quan": "0", "grid_long": None, "mg_long": None, "sl_shor
 
 
 @pytest.fixture(scope="module")
-def mortal(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def mortal(
+    fresh_database: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     """Return a world whose API and monitor can be killed at a request."""
     folder = tmp_path_factory.mktemp("mortal")
-    with running(World(folder, copy_of(sqlite_template, folder), PRICES, mortal=True)) as world:
+    with running(World(folder, fresh_database(folder), PRICES, mortal=True)) as world:
         yield world
 
 

@@ -1,9 +1,7 @@
 """Trouble that kills nobody: streams that break, a database that is away, a monitor that froze."""
 
-import sqlite3
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from decimal import Decimal
 
 from core.domain.cycle import Phase
@@ -75,15 +73,12 @@ def test_database_away_while_levels_fill(world: World) -> None:
     story = Story(world, "BTCUSDT")
     story.enter("60000", story.alert(**LADDER))
     story.until_resting(lv1=("59400", "0.02"), tp0=("60600", "0.01"))
-    path = str(world.engine.url.database)
-    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
-        holder.execute("BEGIN IMMEDIATE")
+    with world.database_held():
         story.trade("59400")
         until(
             lambda: "database away" in world.monitor.text,
             lambda: world.monitor.text[-2000:],
         )
-        holder.execute("ROLLBACK")
     story.until_resting(lv2=("58806", "0.04"), tp0=("60196", "0.03"))
     story.trade("60196")
     story.until_ended("take_profit")

@@ -5,7 +5,6 @@ what should rest, and at the end compares our database with the exchange's own l
 """
 
 import json
-import shutil
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlmodel import Session, col, select
 
 from core.clients.db_sync import READ_ONLY, make_engine
@@ -128,6 +127,18 @@ class World:
                 session.add(lease)
             session.commit()
 
+    @contextmanager
+    def database_held(self) -> Iterator[None]:
+        """Let nobody else write meanwhile: no decision can be saved."""
+        with self.engine.execution_options(**{READ_ONLY: False}).begin() as holder:
+            if not self._is_sqlite:  # where BEGIN IMMEDIATE holds everything
+                holder.execute(text("LOCK TABLE cycle IN EXCLUSIVE MODE"))
+            yield
+
+    @property
+    def _is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
     def start_api(self) -> None:
         """Start the API and return when it answers."""
         self.api.start()
@@ -203,8 +214,8 @@ class World:
 
     def send_alert(self, payload: Mapping[str, Any] | str, *, api_url: str = "") -> Answer:
         """Send an alert the way TradingView does, to the API or to another one."""
-        text = payload if isinstance(payload, str) else json.dumps(payload)
-        answer = self.http.post(f"{api_url or self.api_url}/webhook", content=text)
+        body = payload if isinstance(payload, str) else json.dumps(payload)
+        answer = self.http.post(f"{api_url or self.api_url}/webhook", content=body)
         return Answer(answer.status_code, answer.json())
 
     def rows(self, model: type[Any], **equal: object) -> list[Any]:
@@ -351,8 +362,8 @@ class Story:
         )
         raised = self.alarms()
         assert len(raised) == len(alarms), raised
-        for word, text in zip(alarms, raised, strict=True):
-            assert word in text, raised
+        for word, said in zip(alarms, raised, strict=True):
+            assert word in said, raised
         cycle = self.cycle
         assert cycle.close_reason == reason
         self.compare_books()
@@ -484,13 +495,6 @@ def running(world: World) -> Iterator[World]:
         yield world
     finally:
         world.close()
-
-
-def copy_of(template: Path, folder: Path) -> str:
-    """Return the address of a fresh copy of a migrated SQLite file."""
-    path = folder / "tradebox.db"
-    shutil.copy(template, path)
-    return f"sqlite:///{path}"
 
 
 def _name(client_id: str) -> str:
