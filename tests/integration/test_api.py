@@ -23,9 +23,9 @@ NOW = WallClock().now_ms
 
 
 @pytest.fixture
-async def api(migrated_sqlite_url: str) -> AsyncIterator[Api]:
+async def api(migrated_url: str) -> AsyncIterator[Api]:
     """Return an API on SQLite; the symbol is watched and free."""
-    async with running_api(migrated_sqlite_url) as running:
+    async with running_api(migrated_url) as running:
         yield running
 
 
@@ -64,8 +64,8 @@ async def test_leverage_is_set_where_it_differs_and_nothing_where_not(api: Api) 
     assert config.leverage == 10
 
 
-async def test_the_margin_type_is_set_where_it_differs(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url, margin_type="ISOLATED") as api:
+async def test_the_margin_type_is_set_where_it_differs(migrated_url: str) -> None:
+    async with running_api(migrated_url, margin_type="ISOLATED") as api:
         assert (await api.send(body())).status_code == 200
         assert api.sent("post", "marginType") == [{"symbol": SYMBOL, "marginType": "ISOLATED"}]
 
@@ -104,8 +104,8 @@ async def test_flat_is_ignored_by_default(api: Api) -> None:
     assert (answer.status_code, answer.json()["status"]) == (200, "skipped")
 
 
-async def test_flat_closes_the_open_cycle_where_that_is_wanted(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url, flat_action="close") as api:
+async def test_flat_closes_the_open_cycle_where_that_is_wanted(migrated_url: str) -> None:
+    async with running_api(migrated_url, flat_action="close") as api:
         flat = '{"symbol": "BTCUSDT.P", "positionSide": "flat"}'
         nothing = await api.send(flat)
         assert nothing.json()["status"] == "skipped"
@@ -120,8 +120,8 @@ def test_an_alert_that_was_taken_back_may_be_sent_again() -> None:
     assert http_status_of(AlertClosed(1, status=WebhookStatus.TIMED_OUT)) == 503
 
 
-async def test_flat_uses_no_id_up_and_may_have_its_entrys(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url, flat_action="close") as api:
+async def test_flat_uses_no_id_up_and_may_have_its_entrys(migrated_url: str) -> None:
+    async with running_api(migrated_url, flat_action="close") as api:
         await api.send(body(id="a1"))
         for used, status in (("a1", "duplicate"), ("b2", "refused")):  # refused: the symbol is busy
             flat = f'{{"symbol": "BTCUSDT.P", "positionSide": "flat", "id": "{used}"}}'
@@ -221,9 +221,9 @@ async def test_a_ladder_beyond_the_deposit_is_refused_with_its_numbers(api: Api)
     assert "deposit 250 × leverage 10 = 2500" in error["reason"]
 
 
-async def test_lack_of_funds_is_refused_with_its_numbers(migrated_sqlite_url: str) -> None:
+async def test_lack_of_funds_is_refused_with_its_numbers(migrated_url: str) -> None:
     poor = World(now_ms=NOW(), symbols=[SYMBOL], wallet=Decimal(800))
-    async with running_api(migrated_sqlite_url, world=poor) as api:
+    async with running_api(migrated_url, world=poor) as api:
         answer = await api.send(body())
         assert answer.status_code == 422
         (error,) = answer.json()["errors"]
@@ -233,9 +233,9 @@ async def test_lack_of_funds_is_refused_with_its_numbers(migrated_sqlite_url: st
         assert api.sent("post", "leverage") == []
 
 
-async def test_lack_of_funds_is_a_warning_where_that_is_wanted(migrated_sqlite_url: str) -> None:
+async def test_lack_of_funds_is_a_warning_where_that_is_wanted(migrated_url: str) -> None:
     poor = World(now_ms=NOW(), symbols=[SYMBOL], wallet=Decimal(800))
-    async with running_api(migrated_sqlite_url, world=poor, funds_check="warn") as api:
+    async with running_api(migrated_url, world=poor, funds_check="warn") as api:
         answer = await api.send(body())
         assert answer.status_code == 200
         assert any("deposit + extramarg is 900" in text for text in answer.json()["warnings"])
@@ -257,9 +257,9 @@ async def test_a_persons_order_keeps_the_symbol_too(api: Api) -> None:
     assert f"order {order}" in answer.json()["detail"]
 
 
-async def test_one_way_mode_is_refused(migrated_sqlite_url: str) -> None:
+async def test_one_way_mode_is_refused(migrated_url: str) -> None:
     one_way = World(now_ms=NOW(), symbols=[SYMBOL], dual_side=False)
-    async with running_api(migrated_sqlite_url, world=one_way) as api:
+    async with running_api(migrated_url, world=one_way) as api:
         answer = await api.send(body())
         assert answer.status_code == 422
         assert "Hedge Mode" in answer.json()["detail"]
@@ -362,7 +362,7 @@ async def test_after_the_time_is_up_a_committed_entry_goes_on(migrated_url: str)
 
 
 async def test_an_entry_that_begins_while_time_runs_out_is_told_as_it_is(
-    migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The intent's transaction is under way when the answer is due: the database decides."""
     begin, may_commit, came = SqlCycleStore.begin_cycle, asyncio.Event(), asyncio.Event()
@@ -373,7 +373,7 @@ async def test_an_entry_that_begins_while_time_runs_out_is_told_as_it_is(
         return await begin(self, *args, **kwargs)  # type: ignore[arg-type]  # handed on
 
     monkeypatch.setattr(SqlCycleStore, "begin_cycle", slowly)
-    async with running_api(migrated_sqlite_url, time_is_up=lambda _: came.wait()) as api:
+    async with running_api(migrated_url, time_is_up=lambda _: came.wait()) as api:
         answer = await api.send(body())
         assert answer.status_code == 503
         may_commit.set()  # too late: the alert was taken back in the meantime
@@ -407,7 +407,7 @@ async def test_an_entry_whose_commit_comes_first_is_accepted(
 
 
 async def test_an_unclear_commit_is_read_again_and_nothing_is_sent(
-    migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin = SqlCycleStore.begin_cycle
 
@@ -416,7 +416,7 @@ async def test_an_unclear_commit_is_read_again_and_nothing_is_sent(
         raise CommitUnclear("the connection broke")
 
     monkeypatch.setattr(SqlCycleStore, "begin_cycle", unclear)
-    async with running_api(migrated_sqlite_url) as api:
+    async with running_api(migrated_url) as api:
         answer = await api.send(body())
         assert (answer.status_code, answer.json()["status"]) == (200, "accepted")
         assert api.entries() == []
@@ -426,13 +426,13 @@ async def test_an_unclear_commit_is_read_again_and_nothing_is_sent(
 
 
 async def test_a_commit_that_did_not_happen_is_taken_back(
-    migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def lost(self: SqlCycleStore, *args: object, **kwargs: object) -> object:
         raise CommitUnclear("the connection broke")
 
     monkeypatch.setattr(SqlCycleStore, "begin_cycle", lost)
-    async with running_api(migrated_sqlite_url) as api:
+    async with running_api(migrated_url) as api:
         answer = await api.send(body())
         assert answer.status_code == 503
         assert (await api.webhook(answer)).status is WebhookStatus.TIMED_OUT
@@ -440,20 +440,20 @@ async def test_a_commit_that_did_not_happen_is_taken_back(
 
 
 async def test_a_database_that_is_away_is_told_so(
-    migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(self: SqlCycleStore, *args: object, **kwargs: object) -> object:
         raise StoreUnavailable("no connection")
 
     monkeypatch.setattr(SqlCycleStore, "record_webhook", away)
-    async with running_api(migrated_sqlite_url) as api:
+    async with running_api(migrated_url) as api:
         answer = await api.send(body())
         assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
         assert api.entries() == []
 
 
 async def test_a_fill_is_recorded_though_the_database_stumbles(
-    migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     update, fails = SqlCycleStore.update, [StoreUnavailable("busy"), CommitUnclear("broke")]
 
@@ -463,7 +463,7 @@ async def test_a_fill_is_recorded_though_the_database_stumbles(
         return await update(self, *args, **kwargs)  # type: ignore[arg-type]  # handed on
 
     monkeypatch.setattr(SqlCycleStore, "update", stumbling)
-    async with running_api(migrated_sqlite_url) as api:
+    async with running_api(migrated_url) as api:
         answer = await api.send(body())
         assert answer.json()["detail"] == "the entry is filled"
         cycle = await api.store.open_cycle(SYMBOL)
@@ -477,9 +477,9 @@ SECRET = "correct horse battery"
 
 
 @pytest.fixture
-async def guarded(migrated_sqlite_url: str) -> AsyncIterator[Api]:
+async def guarded(migrated_url: str) -> AsyncIterator[Api]:
     """Return an API that asks for a secret."""
-    async with running_api(migrated_sqlite_url, webhook_secret=SECRET) as running:
+    async with running_api(migrated_url, webhook_secret=SECRET) as running:
         yield running
 
 
@@ -539,9 +539,9 @@ async def test_ready_says_what_is_ready_and_who_is_watched(api: Api) -> None:
 
 
 async def test_a_symbol_that_nobody_watches_is_a_warning_and_the_others_go_on(
-    migrated_sqlite_url: str,
+    migrated_url: str,
 ) -> None:
-    async with running_api(migrated_sqlite_url, symbols=(SYMBOL, "ETHUSDT")) as api:
+    async with running_api(migrated_url, symbols=(SYMBOL, "ETHUSDT")) as api:
         answer = await api.http.get("/health/ready")
     assert answer.status_code == 200
     report = answer.json()
@@ -561,13 +561,13 @@ async def test_an_unknown_route_and_a_wrong_method_are_alike(api: Api) -> None:
 
 
 async def test_an_error_of_ours_shows_nothing_of_our_insides(
-    migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(self: SqlCycleStore, *args: object, **kwargs: object) -> object:
         raise ZeroDivisionError("a detail of our insides")
 
     monkeypatch.setattr(SqlCycleStore, "is_watched", broken)
-    async with running_api(migrated_sqlite_url) as api:
+    async with running_api(migrated_url) as api:
         answer = await api.send(body())
         assert answer.status_code == 500
         assert "insides" not in answer.text

@@ -69,8 +69,8 @@ async def test_the_writing_of_alerts_does_not_wait_for_a_reader(api: Api) -> Non
     assert {answer.status_code for answer in answers} == {200}
 
 
-async def test_only_the_right_name_and_password_open_it(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url, admin_password=HASH, admin_user="operator") as api:
+async def test_only_the_right_name_and_password_open_it(migrated_url: str) -> None:
+    async with running_api(migrated_url, admin_password=HASH, admin_user="operator") as api:
         assert not await log_in(api, user="operator", password="")
         assert not await log_in(api, user="admin")
         assert (await api.http.get("/rust_admin/order/list")).status_code == 404
@@ -79,14 +79,14 @@ async def test_only_the_right_name_and_password_open_it(migrated_sqlite_url: str
         assert PASSWORD not in str(api.http.cookies)
 
 
-async def test_without_a_password_nobody_can_log_in(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+async def test_without_a_password_nobody_can_log_in(migrated_url: str) -> None:
+    async with running_api(migrated_url) as api:
         assert not await log_in(api, password="")
         assert not await log_in(api, password="None")
 
 
-async def test_off_loopback_the_cookie_needs_https(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url, admin_password=HASH, host="0.0.0.0") as api:
+async def test_off_loopback_the_cookie_needs_https(migrated_url: str) -> None:
+    async with running_api(migrated_url, admin_password=HASH, host="0.0.0.0") as api:
         answer = await api.http.get("http://192.168.1.5:8009/rust_admin/login")
         assert "; secure" in answer.headers["set-cookie"]
         assert "over https only" in answer.text

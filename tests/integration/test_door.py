@@ -61,16 +61,16 @@ async def test_a_secret_opens_in_the_body_and_in_the_address(migrated_url: str) 
 
 
 async def test_the_installations_own_secret_stays_valid_beside_others(
-    migrated_sqlite_url: str,
+    migrated_url: str,
 ) -> None:
-    async with running_api(migrated_sqlite_url, webhook_secret="the-installations-own") as api:
+    async with running_api(migrated_url, webhook_secret="the-installations-own") as api:
         await made_secret(api)
         answer = await api.send(body(), path="/webhook/the-installations-own")
         assert answer.json()["status"] == "accepted"
 
 
-async def test_once_a_secret_was_made_the_door_stays_closed(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+async def test_once_a_secret_was_made_the_door_stays_closed(migrated_url: str) -> None:
+    async with running_api(migrated_url) as api:
         text = await made_secret(api)
         assert await api.store.revoke_secret(1, at_ms=api.clock.now_ms())
         assert not await api.store.revoke_secret(1, at_ms=api.clock.now_ms())
@@ -78,8 +78,8 @@ async def test_once_a_secret_was_made_the_door_stays_closed(migrated_sqlite_url:
         assert (await api.send(body())).status_code == 401
 
 
-async def test_nothing_of_a_wrong_secret_is_stored(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+async def test_nothing_of_a_wrong_secret_is_stored(migrated_url: str) -> None:
+    async with running_api(migrated_url) as api:
         await made_secret(api)
         await api.send(body(secret="wrong"))
         await api.send("not JSON")
@@ -93,17 +93,15 @@ async def test_nothing_of_a_wrong_secret_is_stored(migrated_sqlite_url: str) -> 
     "headers",
     [{"Origin": "http://localhost"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}],
 )
-async def test_a_web_page_may_not_send_alerts(
-    migrated_sqlite_url: str, headers: dict[str, str]
-) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+async def test_a_web_page_may_not_send_alerts(migrated_url: str, headers: dict[str, str]) -> None:
+    async with running_api(migrated_url) as api:
         answer = await api.http.post("/webhook", content=body(), headers=headers)
         assert (answer.status_code, answer.json()["status"]) == (403, "refused")
         assert api.entries() == []
 
 
-async def test_only_listed_addresses_may_send(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url, alert_sources="tradingview") as api:
+async def test_only_listed_addresses_may_send(migrated_url: str) -> None:
+    async with running_api(migrated_url, alert_sources="tradingview") as api:
         answer = await api.http.post(
             "/webhook", content=body(), headers={"X-Forwarded-For": "52.89.214.238"}
         )
@@ -112,7 +110,7 @@ async def test_only_listed_addresses_may_send(migrated_sqlite_url: str) -> None:
 
 
 async def test_a_trusted_proxy_says_who_sends_and_shows_his_certificate(
-    migrated_sqlite_url: str,
+    migrated_url: str,
 ) -> None:
     settings: dict[str, Any] = {
         "alert_sources": "tradingview",
@@ -121,7 +119,7 @@ async def test_a_trusted_proxy_says_who_sends_and_shows_his_certificate(
         "client_cert_value": "CN=TradingView Webhooks",
     }
     shown = {"X-Client-Subject": "CN=TradingView Webhooks"}
-    async with running_api(migrated_sqlite_url, **settings) as api:
+    async with running_api(migrated_url, **settings) as api:
 
         async def sent(headers: dict[str, str]) -> int:
             return (await api.http.post("/webhook", content=b"{}", headers=headers)).status_code
@@ -132,19 +130,19 @@ async def test_a_trusted_proxy_says_who_sends_and_shows_his_certificate(
         assert await sent(shown | {"X-Forwarded-For": "52.89.214.238, 203.0.113.9"}) == 403
 
 
-async def test_the_certificate_header_of_a_stranger_means_nothing(migrated_sqlite_url: str) -> None:
+async def test_the_certificate_header_of_a_stranger_means_nothing(migrated_url: str) -> None:
     settings: dict[str, Any] = {
         "trusted_proxies": "10.0.0.1",
         "client_cert_header": "X-Client-Subject",
         "client_cert_value": "yes",
     }
-    async with running_api(migrated_sqlite_url, **settings) as api:
+    async with running_api(migrated_url, **settings) as api:
         answer = await api.http.post("/webhook", content=b"{}", headers={"X-Client-Subject": "yes"})
         assert answer.status_code == 403
 
 
-async def test_guessing_ends_soon_and_a_right_address_still_opens(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+async def test_guessing_ends_soon_and_a_right_address_still_opens(migrated_url: str) -> None:
+    async with running_api(migrated_url) as api:
         text = await made_secret(api)
         tries = int(WRONG_AT_ONCE) + 10
         statuses = [(await api.send("{}", path=f"/webhook/{n}")).status_code for n in range(tries)]
@@ -155,9 +153,9 @@ async def test_guessing_ends_soon_and_a_right_address_still_opens(migrated_sqlit
 
 
 async def test_who_showed_a_secret_is_not_kept_out_by_others_at_his_address(
-    migrated_sqlite_url: str,
+    migrated_url: str,
 ) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+    async with running_api(migrated_url) as api:
         text = await made_secret(api)
         assert (await api.send(body(secret=text))).status_code == 200
         for _ in range(int(WRONG_AT_ONCE) + 10):
@@ -165,16 +163,16 @@ async def test_who_showed_a_secret_is_not_kept_out_by_others_at_his_address(
         assert (await api.send(body(secret=text, name="another"))).status_code == 409
 
 
-async def test_a_source_keeps_to_its_rate(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url, alert_rate=0.2) as api:
+async def test_a_source_keeps_to_its_rate(migrated_url: str) -> None:
+    async with running_api(migrated_url, alert_rate=0.2) as api:
         answers = [await api.send(CLOSE) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 503, 503]
         assert answers[1].headers["Retry-After"] == "5"
 
 
 @pytest.mark.parametrize("declared", [True, False])
-async def test_a_long_body_is_turned_away(migrated_sqlite_url: str, declared: bool) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+async def test_a_long_body_is_turned_away(migrated_url: str, declared: bool) -> None:
+    async with running_api(migrated_url) as api:
         long = b"[" * 70_000
 
         async def parts() -> Any:
@@ -198,14 +196,14 @@ async def test_the_same_content_opens_one_cycle_even_at_the_same_moment(migrated
         assert len(one.entries()) + len(two.entries()) == 1
 
 
-async def test_after_the_window_the_same_content_is_another_alert(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url, duplicate_window=0) as api:
+async def test_after_the_window_the_same_content_is_another_alert(migrated_url: str) -> None:
+    async with running_api(migrated_url, duplicate_window=0) as api:
         await api.send(body())
         assert (await api.send(body())).status_code == 409
 
 
-async def test_alerts_that_differ_in_their_time_are_not_the_same(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+async def test_alerts_that_differ_in_their_time_are_not_the_same(migrated_url: str) -> None:
+    async with running_api(migrated_url) as api:
         now = datetime.now(UTC)
         first = await api.send(body(timenow=now.isoformat()))
         second = await api.send(body(timenow=(now + timedelta(seconds=1)).isoformat()))
@@ -222,9 +220,9 @@ async def test_alerts_that_differ_in_their_time_are_not_the_same(migrated_sqlite
     ],
 )
 async def test_an_old_alert_is_refused(
-    migrated_sqlite_url: str, field: str, age_s: int, status: int
+    migrated_url: str, field: str, age_s: int, status: int
 ) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+    async with running_api(migrated_url) as api:
         sent_at = datetime.now(UTC) - timedelta(seconds=age_s)
         answer = await api.send(body(**{field: sent_at.strftime("%Y-%m-%dT%H:%M:%SZ")}))
         assert answer.status_code == status
@@ -236,8 +234,8 @@ async def test_an_old_alert_is_refused(
 # --- Signals that do not open ---
 
 
-async def test_close_and_cancel_ask_the_monitor(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+async def test_close_and_cancel_ask_the_monitor(migrated_url: str) -> None:
+    async with running_api(migrated_url) as api:
         nothing = await api.send(CLOSE)
         assert nothing.json()["status"] == "skipped"
         await api.send(body())
@@ -248,9 +246,9 @@ async def test_close_and_cancel_ask_the_monitor(migrated_sqlite_url: str) -> Non
 
 
 async def test_a_close_is_never_taken_for_an_earlier_one_but_by_its_id(
-    migrated_sqlite_url: str,
+    migrated_url: str,
 ) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+    async with running_api(migrated_url) as api:
         await api.send(body())
         named = CLOSE.replace("{", '{"id": "c1", ', 1)
         told = [(await api.send(text)).json()["status"] for text in (CLOSE, CLOSE, named, named)]
@@ -272,8 +270,8 @@ async def test_a_paused_symbol_opens_nothing_until_it_is_resumed(migrated_url: s
         assert await asked(api) == [OperatorAction.PAUSE, OperatorAction.RESUME]
 
 
-async def test_close_all_needs_its_own_permission(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+async def test_close_all_needs_its_own_permission(migrated_url: str) -> None:
+    async with running_api(migrated_url) as api:
         plain, strong = await made_secret(api), await made_secret(api, may_close_all=True)
         await api.send(body(), path=f"/webhook/{plain}")
         order = '{"action": "close_all"}'
@@ -285,8 +283,8 @@ async def test_close_all_needs_its_own_permission(migrated_sqlite_url: str) -> N
         assert await asked(api) == [OperatorAction.SIGNAL_CLOSE]
 
 
-async def test_an_unknown_symbol_is_refused_for_every_signal(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+async def test_an_unknown_symbol_is_refused_for_every_signal(migrated_url: str) -> None:
+    async with running_api(migrated_url) as api:
         for action in ("close", "cancel", "pause", "resume"):
             answer = await api.send(f'{{"action": "{action}", "symbol": "NOSUCHUSDT"}}')
             assert answer.status_code == 422
@@ -295,8 +293,8 @@ async def test_an_unknown_symbol_is_refused_for_every_signal(migrated_sqlite_url
 # --- Test ---
 
 
-async def test_a_test_shows_everything_and_trades_nothing(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+async def test_a_test_shows_everything_and_trades_nothing(migrated_url: str) -> None:
+    async with running_api(migrated_url) as api:
         answer = await api.send(body(test=True, settings__trail_1="1"))
         assert (answer.status_code, answer.json()["status"]) == (200, "tested")
         shown = answer.json()
@@ -316,8 +314,8 @@ async def test_a_test_shows_everything_and_trades_nothing(migrated_sqlite_url: s
         assert (await api.webhook(answer)).status is WebhookStatus.TESTED
 
 
-async def test_a_test_says_what_would_refuse_a_real_alert(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+async def test_a_test_says_what_would_refuse_a_real_alert(migrated_url: str) -> None:
+    async with running_api(migrated_url) as api:
         await api.send(body())
         await api.send('{"action": "pause", "symbol": "BTCUSDT"}')
         await api.watch(is_good=False)
@@ -326,8 +324,8 @@ async def test_a_test_says_what_would_refuse_a_real_alert(migrated_sqlite_url: s
             assert any(text in warning for warning in warnings), text
 
 
-async def test_a_test_of_a_signal_does_nothing(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+async def test_a_test_of_a_signal_does_nothing(migrated_url: str) -> None:
+    async with running_api(migrated_url) as api:
         await api.send(body())
         for action in ("close", "cancel", "pause", "resume"):
             answer = await api.send(f'{{"action": "{action}", "symbol": "BTCUSDT", "test": 1}}')
@@ -353,16 +351,16 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("text", "reason"), MISTAKES.values(), ids=MISTAKES.keys())
-async def test_each_mistake_is_named(migrated_sqlite_url: str, text: str, reason: str) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+async def test_each_mistake_is_named(migrated_url: str, text: str, reason: str) -> None:
+    async with running_api(migrated_url) as api:
         answer = await api.send(text)
         assert answer.status_code == 422
         assert reason in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("form", ["{}\n", "\ufeff{}", " \r\n{}"])
-async def test_what_surrounds_an_alert_does_not_matter(migrated_sqlite_url: str, form: str) -> None:
-    async with running_api(migrated_sqlite_url) as api:
+async def test_what_surrounds_an_alert_does_not_matter(migrated_url: str, form: str) -> None:
+    async with running_api(migrated_url) as api:
         answer = await api.send(form.replace("{}", body().decode()))
         assert answer.json()["status"] == "accepted"
 
@@ -371,9 +369,9 @@ async def test_what_surrounds_an_alert_does_not_matter(migrated_sqlite_url: str,
 
 
 async def test_secrets_are_made_listed_and_revoked_at_the_shell(
-    migrated_sqlite_url: str, capsys: pytest.CaptureFixture[str]
+    migrated_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = Settings(db_connection_str=SecretStr(migrated_sqlite_url))
+    settings = Settings(db_connection_str=SecretStr(migrated_url))
 
     async def said(*arguments: str) -> tuple[int, str]:
         options = operate._parser().parse_args(["secret", *arguments])
@@ -384,7 +382,7 @@ async def test_secrets_are_made_listed_and_revoked_at_the_shell(
     code, told = await said("create", "tradingview", "--may-close-all")
     made = told.splitlines()[1]
     assert code == 0
-    async with running_api(migrated_sqlite_url) as api:
+    async with running_api(migrated_url) as api:
         assert (await api.send(body(secret=made))).status_code == 200
     code, told = await said("list")
     assert "tradingview: valid, may close all" in told
@@ -392,15 +390,15 @@ async def test_secrets_are_made_listed_and_revoked_at_the_shell(
     assert made not in told
     assert await said("revoke", "1") == (0, "secret 1 is revoked\n")
     assert await said("revoke", "1") == (1, "secret 1 is not there, or was revoked\n")
-    async with running_api(migrated_sqlite_url) as api:
+    async with running_api(migrated_url) as api:
         assert (await api.send(body(secret=made))).status_code == 401
 
 
 async def test_a_pause_at_the_shell_keeps_alerts_from_opening(
-    migrated_sqlite_url: str, capsys: pytest.CaptureFixture[str]
+    migrated_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = Settings(db_connection_str=SecretStr(migrated_sqlite_url))
-    async with running_api(migrated_sqlite_url) as api:
+    settings = Settings(db_connection_str=SecretStr(migrated_url))
+    async with running_api(migrated_url) as api:
         assert await operate.ask(settings, "pause", SYMBOL, within_s=0) == 0
         assert (await api.send(body())).status_code == 409
         assert await operate.ask(settings, "resume", SYMBOL, within_s=0) == 0

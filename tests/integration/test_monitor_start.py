@@ -79,9 +79,9 @@ async def until_watched(store: SqlCycleStore, running: "asyncio.Task[None]") -> 
             await asyncio.sleep(0.05)
 
 
-async def test_a_flat_account_in_one_way_mode_is_switched(migrated_sqlite_url: str) -> None:
+async def test_a_flat_account_in_one_way_mode_is_switched(migrated_url: str) -> None:
     world = World(now_ms=wall_ms(), symbols=[BTC], dual_side=False)
-    async with monitor(world, migrated_sqlite_url) as (watching, store):
+    async with monitor(world, migrated_url) as (watching, store):
         running = asyncio.create_task(watching.run())
         await until_watched(store, running)
         running.cancel()
@@ -91,26 +91,26 @@ async def test_a_flat_account_in_one_way_mode_is_switched(migrated_sqlite_url: s
 
 
 async def test_an_account_in_one_way_mode_with_a_position_is_refused(
-    migrated_sqlite_url: str,
+    migrated_url: str,
 ) -> None:
     world = World(now_ms=wall_ms(), symbols=[BTC], dual_side=False)
-    async with monitor(world, migrated_sqlite_url) as (watching, store):
+    async with monitor(world, migrated_url) as (watching, store):
         world.outside_market(BTC, "BUY", "BOTH", Decimal("0.01"), wall_ms())
         with pytest.raises(StartRefused, match="one-way mode and has positions"):
             await watching.run()
         assert not await store.is_watched(BTC)
 
 
-async def test_a_symbol_that_is_not_listed_is_refused_by_name(migrated_sqlite_url: str) -> None:
+async def test_a_symbol_that_is_not_listed_is_refused_by_name(migrated_url: str) -> None:
     world = World(now_ms=wall_ms(), symbols=[BTC])
-    async with monitor(world, migrated_sqlite_url, [BTC, "NOPEUSDT"]) as (watching, store):
+    async with monitor(world, migrated_url, [BTC, "NOPEUSDT"]) as (watching, store):
         with pytest.raises(StartRefused, match="NOPEUSDT is not listed"):
             await watching.run()
         assert await store.all_rules() == ()
 
 
 async def test_a_symbol_that_stops_unexpectedly_raises_an_alarm_and_is_begun_anew(
-    migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(now_ms=wall_ms(), symbols=[BTC])
     runs = 0
@@ -124,7 +124,7 @@ async def test_a_symbol_that_stops_unexpectedly_raises_an_alarm_and_is_begun_ane
         await run(self)
 
     monkeypatch.setattr(Desk, "run", run_at_the_second_try)
-    async with monitor(world, migrated_sqlite_url) as (watching, store):
+    async with monitor(world, migrated_url) as (watching, store):
         running = asyncio.create_task(watching.run())
         async with asyncio.timeout(20):
             while not await store.is_watched(BTC):  # noqa: ASYNC110 - another process's table
@@ -137,10 +137,10 @@ async def test_a_symbol_that_stops_unexpectedly_raises_an_alarm_and_is_begun_ane
 
 
 async def test_a_symbol_that_was_delisted_does_not_leave_the_others_unwatched(
-    migrated_sqlite_url: str,
+    migrated_url: str,
 ) -> None:
     world = World(now_ms=wall_ms(), symbols=[BTC])
-    async with monitor(world, migrated_sqlite_url, ["GONEUSDT", BTC]) as (watching, store):
+    async with monitor(world, migrated_url, ["GONEUSDT", BTC]) as (watching, store):
         await store.save_rules([replace(btc_rules(), symbol="GONEUSDT")], read_at_ms=wall_ms())
         running = asyncio.create_task(watching.run())
         await until_watched(store, running)
@@ -164,9 +164,9 @@ class StumblingStore(SqlCycleStore):
         return await super().operator_requests(symbols)
 
 
-async def test_an_error_that_nobody_foresaw_ends_no_watch(migrated_sqlite_url: str) -> None:
+async def test_an_error_that_nobody_foresaw_ends_no_watch(migrated_url: str) -> None:
     world = World(now_ms=wall_ms(), symbols=[BTC])
-    async with monitor(world, migrated_sqlite_url, store_type=StumblingStore) as (watching, store):
+    async with monitor(world, migrated_url, store_type=StumblingStore) as (watching, store):
         running = asyncio.create_task(watching.run())
         async with asyncio.timeout(20):
             while StumblingStore.looks < 2:
