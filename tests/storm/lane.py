@@ -1,7 +1,8 @@
 """One symbol in the storm: alert after alert, each with a path of prices and a proof."""
 
 import time
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from random import Random
@@ -19,6 +20,7 @@ from tests.integration.e2e.world import Answer, Story, World
 D = Decimal
 ACCEPTED_WITHIN_S = 240.0  # two minutes of 418, and what else may come together
 ENDED_WITHIN_S = 420.0
+FILLS_WITHIN_S = 150.0  # after the end: a read each second, and bans of two minutes
 FLOOD = 4_000  # trades in one go, three times: more than a desk lets wait
 HELD_S = 3.0  # how long the flood's database is held
 OPENING = (Role.ENTRY, Role.LEVEL, Role.HEDGE, Role.HEDGE_MARKET)
@@ -124,7 +126,7 @@ class Lane(Story):
             "open_amountType": "quote",
             "open_amount": dice.choice(["150", "300"]),
             "open_leverage": "10",
-            "deposit": "400",
+            "deposit": "600",
             "extramarg": "200" if is_hedged else "0",
             "tp": dice.choice(["0.4", "0.6", "1"]),
             "order_quan": levels,
@@ -225,14 +227,8 @@ class Lane(Story):
             for f in ledger["fills"]
             if f["symbol"] == self.symbol and f["trade_id"] > self._seen_trade
         ]
-        for kind, prove in (
-            ("doubled", self._prove_single),
-            ("lost", lambda: self._compare(theirs, ledger["orders"])),
-        ):
-            try:
-                prove()
-            except AssertionError as error:
-                raise Violation(kind, f"{self.symbol} {cycle.key} ({path}): {error}") from error
+        self._hold(lambda: self._compare(theirs, ledger["orders"]), kind="lost", path=path)
+        self._hold(self._prove_single, kind="doubled", path=path)
         self._seen_trade = max((f["trade_id"] for f in theirs), default=self._seen_trade)
         slowest_ms, slowest_at_ms = self._slowest({f["trade_id"]: f["time_ms"] for f in theirs})
         assert cycle.close_reason is not None
@@ -247,6 +243,19 @@ class Lane(Story):
             slowest_at_ms=slowest_at_ms,
             answers=answers,
         )
+
+    def _hold(self, prove: Callable[[], None], *, kind: str, path: str) -> None:
+        """Return once the proof holds: totals may end a cycle whose fills are still being read."""
+        give_up = time.monotonic() + FILLS_WITHIN_S
+        while True:
+            try:
+                return prove()
+            except AssertionError as error:
+                if time.monotonic() > give_up:
+                    line = traceback.extract_tb(error.__traceback__)[-1].line
+                    text = f"{self.symbol} {self.cycle.key} ({path}): {line} {error}"
+                    raise Violation(kind, text) from error
+            time.sleep(1)
 
     def _prove_single(self) -> None:
         """Check that nothing was opened twice, and that LONG stayed within its deposit."""
