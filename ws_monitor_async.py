@@ -191,6 +191,7 @@ class Monitor:
                 for name, work in (
                     ("leases", self._renew_leases),
                     ("poll", self._poll),
+                    ("notifications", partial(self._notifications.run, self._look_for)),
                     ("checks", self._check),
                     ("shown prices", self._show_prices),
                     ("rules", self._refresh_rules_daily),
@@ -198,7 +199,6 @@ class Monitor:
                     ("clock", self._keep_clock),
                 ):
                     tasks.create_task(self._keep_up(name, work), name=name)
-                tasks.create_task(self._notifications.run(self._look_for), name="notifications")
                 tasks.create_task(self._market.wait(), name="market stream")
                 tasks.create_task(self._account.wait(), name="account stream")
         finally:

@@ -37,15 +37,16 @@ class Notifications:
         self._url = url
 
     async def run(self, on_news: OnNews) -> None:
-        """Listen until cancelled, over another line when one is lost; return at once on SQLite.
+        """Listen until cancelled, over another line when one is lost; on SQLite, only wait.
 
         `on_news` is called with the symbol that something was asked for, or with None when the line
         was lost or is new: something may have been told to nobody.
         """
         engine = make_engine(self._url)
         try:
-            if engine.dialect.name != "sqlite":
-                await self._keep_listening(engine, on_news)
+            if engine.dialect.name == "sqlite":
+                await asyncio.Event().wait()
+            await self._keep_listening(engine, on_news)
         finally:
             await engine.dispose()
 

@@ -105,9 +105,13 @@ async def test_a_line_that_died_without_a_word_is_noticed(
 
 
 async def test_there_is_nothing_to_hear_on_sqlite(migrated_sqlite_url: str) -> None:
-    ear = Ear(migrated_sqlite_url)
-    async with asyncio.timeout(10):
-        await ear.notifications.run(ear.heard.append)
+    ear, store = Ear(migrated_sqlite_url), SqlCycleStore(make_engine(migrated_sqlite_url))
+    listening = asyncio.create_task(ear.notifications.run(ear.heard.append))
+    await begun(store)
+    await store.close()
+    assert not listening.done()
+    listening.cancel()
+    await asyncio.wait({listening})
     assert not ear.notifications.is_listening
     assert ear.heard == []
 
