@@ -155,6 +155,7 @@ class Storm:
         yield "endings      " + _listed(reasons)
         yield "alerts       " + _listed(Counter({str(s): n for s, n in statuses.items()}))
         yield "faults       " + _listed(self.weather.hits)
+        yield "unanswered   placements by role: " + _listed(self.weather.unanswered)
         yield (
             f"known        the slowest fill {max((t.slowest_ms for t in self.told), default=0)} ms "
             f"after it happened; bans of two minutes: {len(self.weather.bans)}"

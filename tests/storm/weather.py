@@ -4,6 +4,7 @@ A fault says so only before the request took effect where a real exchange's answ
 (a refusal); where the outcome stays open (-1007, a 503 'Unknown error', a reset) it may have.
 """
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ SILENT_AFTER_S = 6  # the storm's STREAM_TIMEOUT: shorter than some silences of 
 
 # An answer that leaves the outcome open may come before or after the deed.
 OPEN_OUTCOMES = ("unknown", "timeout", "bus", "html")
+UNANSWERED = ("lose", *(f"error {name}" for name in OPEN_OUTCOMES))
 # These say that nothing was done.
 REFUSALS = (
     *("unavailable", "throttled", "internal", "waf", "limit", "orders", "maintenance"),
@@ -51,6 +53,7 @@ class Weather:
     def __init__(self, world: World, seed: int) -> None:
         """Prepare; nothing happens before `begin`."""
         self.hits: Counter[str] = Counter()  # what was done to us, by kind
+        self.unanswered: Counter[str] = Counter()  # placements, by the role in their client id
         self.bans: list[tuple[int, int]] = []  # from, to; on the exchange's clock
         self._world = world
         self._dice = Random(f"weather {seed}")
@@ -84,6 +87,9 @@ class Weather:
             if entry["number"] > self._seen:
                 self._seen = entry["number"]
                 self.hits[entry["action"]] += 1
+                placed = re.search(r"^POST \S+rder tb-\w+-([a-z]+)", entry["hit"])
+                if placed and entry["action"] in UNANSWERED:
+                    self.unanswered[placed[1]] += 1
 
     def _rage(self) -> None:
         dice, is_front = self._dice, True
@@ -147,6 +153,13 @@ def _lose(dice: Random) -> Fault:
 def _open_outcome(dice: Random) -> Fault:
     error = dice.choice(OPEN_OUTCOMES)
     return {"action": "error", "error": error, **_moment(dice), **_on_requests(dice)}
+
+
+def _leave_market_unanswered(dice: Random) -> Fault:
+    """The dearest of all: a MARKET order fills, and its sender is told that nobody knows."""
+    where = {"method": "POST", "client_id": dice.choice(["-en", "-en", "-hm", "-cl", "-cs"])}
+    error = dice.choice(["unknown", "timeout"])
+    return {"action": "error", "error": error, "when": "after", **where, "for_ms": UNUSED_FOR_MS}
 
 
 def _refuse(dice: Random) -> Fault:
@@ -225,7 +238,8 @@ def _maintain(dice: Random) -> Fault:
 
 KINDS: tuple[tuple[Callable[[Random], Fault], float], ...] = (
     (_lose, 14),
-    (_open_outcome, 14),
+    (_open_outcome, 12),
+    (_leave_market_unanswered, 8),
     (_refuse, 8),
     (_refuse_order, 4),
     (_refuse_role, 5),
