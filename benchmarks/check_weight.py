@@ -30,6 +30,7 @@ from config import Settings
 from core.clients.binance import BinanceGateway
 from core.clients.binance_rest import connect_gateway
 from core.clients.db_async import make_engine
+from core.clients.db_notify import Notifications
 from core.clients.sql_store import SqlCycleStore
 from core.domain.cycle import Cycle, Fact
 from core.domain.settings import CycleSettings, Policy
@@ -84,7 +85,12 @@ class Account:
         )
         gateway, store = self.gateway(), self.store()
         monitor = Monitor(
-            symbols=self.symbols, gateway=gateway, store=store, settings=settings, owner="bench"
+            symbols=self.symbols,
+            gateway=gateway,
+            store=store,
+            notifications=Notifications(self.database),
+            settings=settings,
+            owner="bench",
         )
         running = asyncio.create_task(monitor.run())
         try:
