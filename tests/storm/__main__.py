@@ -44,7 +44,8 @@ FIRST_BAN_AT, BAN_EVERY = 0.3, 400  # of the cycles; and one more for each so ma
 
 # What each of these faults must have been reported as, if it happened.
 REPORTS = {
-    "expire-key": r"the listen key has expired",
+    # One that expires while nobody is connected is told to nobody.
+    "expire-key": r"the listen key has expired|stream not connected stream=account",
     "silence": r"no message of .* for|the stream did not tell|not what the fills make",
     "close": r"stream disconnected",
     "refuse": r"exchange asks to stop .*pause_ms=1[12]\d{4}",
