@@ -172,7 +172,10 @@ def create_app(
         )
         health = Health(engine=engine, store=store, gateway=gateway, symbols=settings.symbols)
         app.state.services = Services(intake=intake, health=health, book=book)
-        keeping_time = asyncio.create_task(health.keep_time())
+        background = [
+            asyncio.create_task(health.keep_time()),
+            asyncio.create_task(intake.give_up_forgotten()),
+        ]
         _log.info(
             "api started",
             address=f"http://{settings.host}:{settings.port}",
@@ -182,8 +185,9 @@ def create_app(
         try:
             yield
         finally:
-            keeping_time.cancel()
-            await asyncio.gather(keeping_time, return_exceptions=True)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await intake.close(within_s=FINISH_ENTRIES_WITHIN_S)
             await gateway.close()
             await store.close()

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from core import queries
 from core.clients import rows
+from core.clients.alert_store import is_lease_held
 from core.domain.cycle import PositionSide
 
 _ALARMS_SHOWN: Final = 10
@@ -108,7 +109,8 @@ async def _all(connection: AsyncConnection, statement: queries.Rows) -> tuple[Ro
 
 
 def _watch(row: Any) -> Watch:
-    is_held = rows.to_ms(row["expires_at"]) > int(row["now_ms"])
+    expires_at_ms = rows.to_ms(row["expires_at"])
+    is_held = is_lease_held(expires_at_ms=expires_at_ms, now_ms=int(row["now_ms"]))
     return Watch(
         symbol=row["symbol"],
         is_watched=is_held and row["last_check_ok"],

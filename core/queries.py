@@ -100,6 +100,13 @@ def lock_webhook(webhook_id: int) -> Rows:
     return select(*columns).where(WEBHOOK.c.id == webhook_id).with_for_update()
 
 
+def forgotten_webhooks(before: datetime) -> Rows:
+    """Select the numbers of alerts received before this that are still being processed."""
+    unfinished = [status for status in WebhookStatus if not status.is_final]
+    is_it = (WEBHOOK.c.status.in_(unfinished), WEBHOOK.c.received_at < before)
+    return select(WEBHOOK.c.id).where(*is_it).order_by(WEBHOOK.c.id)
+
+
 def update_webhook(webhook_id: int, values: dict[str, Any]) -> Update:
     """Change one alert's state and answer."""
     return update(WEBHOOK).where(WEBHOOK.c.id == webhook_id).values(values)

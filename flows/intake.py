@@ -49,6 +49,9 @@ from flows.signals import SIGNALS, Signal, carry_out_signal
 ANSWER_WITHIN_S: Final = 2.0
 HTTP_BUG: Final = 500  # recorded where an error of ours is raised on to the shell
 _ASKED_BY: Final = "webhook {}"
+_FORGOTTEN_AFTER_MS: Final = 60_000  # many times what any alert is worked on before its cycle
+_LOOK_FOR_FORGOTTEN_EVERY_S: Final = 60.0
+_FORGOTTEN: Final = "the API ended while it took this alert; nothing was opened, nobody was told"
 
 _log = structlog.get_logger(__name__)
 
@@ -178,6 +181,26 @@ class Intake:
     async def refuse_unreadable(self, error: AlertInvalid, sender: Sender = ANYONE) -> NoReturn:
         """Store that an alert came which is not a JSON object, without its text; raise."""
         raise AlertRefused(await self._record_invalid({}, error, sender), None, error)
+
+    async def give_up_forgotten(self) -> None:
+        """Give up, again and again until cancelled, alerts whose API died while it took them.
+
+        Nobody answered them and nothing was opened; a process that was only frozen finds its alert
+        closed.
+        """
+        while True:
+            try:
+                before_ms = self._entries.clock.now_ms() - _FORGOTTEN_AFTER_MS
+                for webhook_id in await self._store.forgotten_webhooks(
+                    received_before_ms=before_ms
+                ):
+                    if await self._store.abandon_webhook(
+                        webhook_id, http_status=None, outcome=_FORGOTTEN
+                    ):
+                        _log.warning("alert given up", webhook=webhook_id, reason=_FORGOTTEN)
+            except StoreError as error:
+                _log.warning("forgotten alerts not looked for", error=str(error))
+            await asyncio.sleep(_LOOK_FOR_FORGOTTEN_EVERY_S)
 
     async def close(self, *, within_s: float) -> None:
         """Let the work that goes on after its answer end; give up what takes longer."""

@@ -13,8 +13,18 @@ from core.domain.webhook import AlertContent, AlertSecret, Webhook, WebhookStatu
 from core.ports import CycleStore
 
 LEASE_MS = 15_000  # three renewals of 5 s: one may be lost, and one may be slow
+_CLOCK_JITTER_MS = 1_000
 UNLISTED = "UNLISTED"  # status of a symbol that the exchange lists no longer
 CYCLE_ENDED = "the cycle had ended"  # result of an operator's request that came too late
+
+
+def is_lease_held(*, expires_at_ms: int, now_ms: int) -> bool:
+    """Return whether a lease lasts still.
+
+    None lasts longer than `LEASE_MS`: one that seems to was made before the clock was set back, and
+    nobody is to wait an hour for a holder that may be dead. (A second of it is a clock's jitter.)
+    """
+    return now_ms < expires_at_ms <= now_ms + LEASE_MS + _CLOCK_JITTER_MS
 
 
 class AlertStore(CycleStore, Protocol):
@@ -102,7 +112,13 @@ class AlertStore(CycleStore, Protocol):
         """Settle one alarm, or all (None); return how many."""
         ...
 
-    async def abandon_webhook(self, webhook_id: int, *, http_status: int, outcome: str) -> bool:
+    async def forgotten_webhooks(self, *, received_before_ms: int) -> tuple[int, ...]:
+        """Return alerts received before this that still count as being processed."""
+        ...
+
+    async def abandon_webhook(
+        self, webhook_id: int, *, http_status: int | None, outcome: str
+    ) -> bool:
         """Give an alert up; False if its cycle has begun or it is final: then it is too late."""
         ...
 

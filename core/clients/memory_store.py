@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from core.clients.alert_store import CYCLE_ENDED, LEASE_MS, UNLISTED, merged_rules
+from core.clients.alert_store import CYCLE_ENDED, LEASE_MS, UNLISTED, is_lease_held, merged_rules
 from core.clients.clean import MAX_SYMBOL, clean_id, clean_payload, clean_text
 from core.clients.memory_safety import FailureHook as FailureHook
 from core.clients.memory_safety import MemorySafety
@@ -121,7 +121,7 @@ class MemoryCycleStore(MemorySafety):
         await self._begin("acquire_lease")
         now_ms = self._now_ms()
         held = self._leases.get(symbol)
-        if held is not None and held.expires_at_ms > now_ms:
+        if held is not None and is_lease_held(expires_at_ms=held.expires_at_ms, now_ms=now_ms):
             if held.lease.owner != owner:
                 return None
             held.expires_at_ms = now_ms + LEASE_MS
@@ -284,7 +284,18 @@ class MemoryCycleStore(MemorySafety):
         await self._commit("begin_cycle")
         return begun
 
-    async def abandon_webhook(self, webhook_id: int, *, http_status: int, outcome: str) -> bool:
+    async def forgotten_webhooks(self, *, received_before_ms: int) -> tuple[int, ...]:
+        """Return alerts received before this that still count as being processed."""
+        await self._begin("forgotten_webhooks")
+        return tuple(
+            webhook_id
+            for webhook_id, webhook in self._webhooks.items()
+            if not webhook.status.is_final and webhook.received_at_ms < received_before_ms
+        )
+
+    async def abandon_webhook(
+        self, webhook_id: int, *, http_status: int | None, outcome: str
+    ) -> bool:
         """Give an alert up, unless its cycle has begun; see `AlertStore.abandon_webhook`."""
         await self._begin("abandon_webhook")
         webhook = self._webhook(webhook_id)
@@ -319,7 +330,9 @@ class MemoryCycleStore(MemorySafety):
         """Return whether a monitor holds the symbol's lease and its last check succeeded."""
         await self._begin("is_watched")
         held = self._leases.get(symbol)
-        return held is not None and held.last_check_ok and held.expires_at_ms > self._now_ms()
+        if held is None or not held.last_check_ok:
+            return False
+        return is_lease_held(expires_at_ms=held.expires_at_ms, now_ms=self._now_ms())
 
     async def open_symbols(self) -> tuple[str, ...]:
         """Return every symbol that has an open cycle."""

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core import queries
 from core.clients import rows
-from core.clients.alert_store import LEASE_MS
+from core.clients.alert_store import LEASE_MS, is_lease_held
 from core.errors import LeaseLost
 from core.ports import Lease
 
@@ -28,7 +28,7 @@ async def acquired(connection: AsyncConnection, symbol: str, owner: str) -> Leas
         await connection.execute(queries.insert_lease(values | times))
         return lease
     current = Lease(symbol=symbol, owner=held["owner"], epoch=held["epoch"])
-    if rows.to_ms(held["expires_at"]) <= now_ms:
+    if not is_lease_held(expires_at_ms=rows.to_ms(held["expires_at"]), now_ms=now_ms):
         taken = {"owner": owner, "epoch": current.epoch + 1, "last_check_ok": False}
         await change_lease(connection, current, taken | times)
         return Lease(symbol=symbol, owner=owner, epoch=current.epoch + 1)

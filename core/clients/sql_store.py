@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from core import queries
 from core.clients import rows
-from core.clients.alert_store import LEASE_MS, UNLISTED, merged_rules
+from core.clients.alert_store import LEASE_MS, UNLISTED, is_lease_held, merged_rules
 from core.clients.clean import MAX_SYMBOL, clean_id, clean_payload, clean_text
 from core.clients.sql_cycles import (
     KnownCycles,
@@ -237,7 +237,15 @@ class SqlCycleStore(SqlSafety):
         self._known.keep(0, begun)
         return begun
 
-    async def abandon_webhook(self, webhook_id: int, *, http_status: int, outcome: str) -> bool:
+    async def forgotten_webhooks(self, *, received_before_ms: int) -> tuple[int, ...]:
+        """Return alerts received before this that still count as being processed."""
+        before = rows.moment(received_before_ms)
+        async with self.reading() as connection:
+            return tuple((await connection.execute(queries.forgotten_webhooks(before))).scalars())
+
+    async def abandon_webhook(
+        self, webhook_id: int, *, http_status: int | None, outcome: str
+    ) -> bool:
         """Give an alert up, unless its cycle has begun; see `AlertStore.abandon_webhook`."""
         async with self.writing() as connection:
             status, _ = await _locked_webhook(connection, webhook_id)
@@ -271,7 +279,8 @@ class SqlCycleStore(SqlSafety):
             held = (await connection.execute(queries.lease(symbol))).mappings().first()
         if held is None or not held["last_check_ok"]:
             return False
-        return rows.to_ms(held["expires_at"]) > int(held["now_ms"])
+        expires_at_ms = rows.to_ms(held["expires_at"])
+        return is_lease_held(expires_at_ms=expires_at_ms, now_ms=int(held["now_ms"]))
 
     async def open_symbols(self) -> tuple[str, ...]:
         """Return every symbol that has an open cycle."""

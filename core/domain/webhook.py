@@ -15,7 +15,7 @@ class WebhookStatus(StrEnum):
     REFUSED = "refused"
     DUPLICATE = "duplicate"
     TESTED = "tested"  # `test`: everything was done but what would have changed something
-    TIMED_OUT = "timed_out"  # answered 503 before a cycle had begun
+    TIMED_OUT = "timed_out"  # given up before a cycle had begun: answered 503, or by nobody
     FAILED = "failed"
 
     @property

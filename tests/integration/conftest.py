@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from core.clients.sql_store import SqlCycleStore
 from tests.integration.store_worlds import START_MS, StoreWorld, migrate
 from tests.postgres import PostgresServer
 
+HOUR_MS = 3_600_000
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -71,21 +72,34 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[StoreWorld]:
             nonlocal now_ms
             now_ms += LEASE_MS
 
+        async def go_back(symbol: str) -> None:
+            nonlocal now_ms
+            now_ms -= HOUR_MS
+
         memory = MemoryCycleStore(now_ms=lambda: now_ms)
-        yield StoreWorld(store=memory, other=memory, run_out=wait)
+        yield StoreWorld(store=memory, other=memory, run_out=wait, set_back=go_back)
         return
     url = request.getfixturevalue(
         "migrated_sqlite_url" if request.param == "sqlite" else "migrated_postgres_url"
     )
     engines = db_async.make_engine(url), db_async.make_engine(url)
 
-    async def expire(symbol: str) -> None:
+    async def set_expiry(symbol: str, at: datetime) -> None:
         held = queries.LEASE.c.symbol == symbol
         async with engines[0].begin() as connection:
-            await connection.execute(queries.LEASE.update().where(held).values(expires_at=LONG_AGO))
+            await connection.execute(queries.LEASE.update().where(held).values(expires_at=at))
+
+    async def expire(symbol: str) -> None:
+        await set_expiry(symbol, LONG_AGO)
+
+    async def set_far(symbol: str) -> None:
+        await set_expiry(symbol, datetime.now(UTC) + timedelta(milliseconds=LEASE_MS + HOUR_MS))
 
     yield StoreWorld(
-        store=SqlCycleStore(engines[0]), other=SqlCycleStore(engines[1]), run_out=expire
+        store=SqlCycleStore(engines[0]),
+        other=SqlCycleStore(engines[1]),
+        run_out=expire,
+        set_back=set_far,
     )
     for engine in engines:
         await engine.dispose()

@@ -53,6 +53,8 @@ class StoreWorld:
     store: AlertStore
     other: AlertStore  # the same data, nothing of the first one's memory
     run_out: Callable[[str], Awaitable[None]]  # lets a symbol's lease expire
+    # Sets the clock back by an hour, as far as a symbol's lease can tell.
+    set_back: Callable[[str], Awaitable[None]]
 
 
 def new_cycle(*, key: str = "k1", symbol: str = "BTCUSDT") -> Cycle:

@@ -8,9 +8,10 @@ from decimal import Decimal
 
 import pytest
 
+from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
 from core.domain.cycle import CloseReason, OperatorAction, Phase, Request
-from core.domain.webhook import WebhookStatus
+from core.domain.webhook import Webhook, WebhookStatus
 from core.errors import AlertClosed, CommitUnclear, StoreUnavailable
 from flows.health import SYNC_EVERY_S
 from main import http_status_of
@@ -97,6 +98,32 @@ async def test_a_disabled_alert_is_stored_and_skipped(api: Api, switch: str) -> 
     assert (answer.status_code, answer.json()["status"]) == (200, "skipped")
     assert (await api.webhook(answer)).status is WebhookStatus.SKIPPED
     assert api.entries() == []
+
+
+async def given_up(store: SqlCycleStore, webhook_id: int) -> Webhook:
+    """Return an alert once it is final."""
+    async with asyncio.timeout(30):
+        row = await store.webhook(webhook_id)
+        while row is None or not row.status.is_final:
+            await asyncio.sleep(0.01)
+            row = await store.webhook(webhook_id)
+    return row
+
+
+async def test_an_alert_that_was_left_behind_by_a_dead_api_is_given_up(
+    migrated_sqlite_url: str,
+) -> None:
+    store = SqlCycleStore(make_engine(migrated_sqlite_url))
+    left = await store.record_webhook({"symbol": "BTCUSDT"}, received_at_ms=NOW() - 70_000)
+    fresh = await store.record_webhook({"symbol": "BTCUSDT"}, received_at_ms=NOW())
+    async with running_api(migrated_sqlite_url):
+        row = await given_up(store, left)
+        assert (row.status, row.http_status) == (WebhookStatus.TIMED_OUT, None)
+        assert "nothing was opened" in row.outcome
+        other = await store.webhook(fresh)
+        assert other is not None
+        assert other.status is WebhookStatus.PROCESSING
+    await store.close()
 
 
 async def test_flat_is_ignored_by_default(api: Api) -> None:

@@ -147,6 +147,18 @@ class TestAnAlertIsGivenUp:
         assert stored is not None
         assert (stored.http_status, stored.outcome) == (503, "too slow")
 
+    async def test_once_nobody_works_on_it_any_more(self, world: StoreWorld) -> None:
+        forgotten = await world.store.record_webhook(PAYLOAD, received_at_ms=START_MS)
+        answered = await world.store.record_webhook(PAYLOAD, received_at_ms=START_MS)
+        await world.store.finish_webhook(
+            answered, status=WebhookStatus.REFUSED, http_status=422, outcome="no"
+        )
+        await world.store.record_webhook(PAYLOAD, received_at_ms=START_MS + 1)
+        found = await world.other.forgotten_webhooks(received_before_ms=START_MS + 1)
+        assert found == (forgotten,)
+        assert await world.other.abandon_webhook(forgotten, http_status=None, outcome="it died")
+        assert await world.store.forgotten_webhooks(received_before_ms=START_MS + 1) == ()
+
     async def test_unless_its_cycle_has_begun(self, world: StoreWorld) -> None:
         cycle = await begun(world.store)
         webhook_id = await world.store.busy_webhook("BTCUSDT")
@@ -311,6 +323,23 @@ class TestALease:
         assert await world.store.renew_leases([old]) == ()
         with pytest.raises(LeaseLost):
             await world.store.record_check(old, is_good=True)
+
+    async def test_from_before_the_clock_was_set_back_is_over(self, world: StoreWorld) -> None:
+        old = await world.store.acquire_lease("BTCUSDT", "first")
+        assert old is not None
+        await world.store.record_check(old, is_good=True)
+        await world.set_back("BTCUSDT")
+        assert not await world.store.is_watched("BTCUSDT")
+        new = await world.other.acquire_lease("BTCUSDT", "second")
+        assert new is not None
+        assert new.epoch > old.epoch
+
+    async def test_of_a_living_holder_outlasts_a_clock_set_back(self, world: StoreWorld) -> None:
+        lease = await world.store.acquire_lease("BTCUSDT", "first")
+        assert lease is not None
+        await world.set_back("BTCUSDT")
+        assert await world.store.renew_leases([lease]) == (lease,)
+        assert await world.other.acquire_lease("BTCUSDT", "second") is None
 
     async def test_run_out_but_not_taken_can_be_renewed(self, world: StoreWorld) -> None:
         lease = await world.store.acquire_lease("BTCUSDT", "first")

@@ -30,7 +30,10 @@ async def world(migrated_url: str) -> AsyncIterator[StoreWorld]:
         raise NotImplementedError
 
     yield StoreWorld(
-        store=SqlCycleStore(engines[0]), other=SqlCycleStore(engines[1]), run_out=never
+        store=SqlCycleStore(engines[0]),
+        other=SqlCycleStore(engines[1]),
+        run_out=never,
+        set_back=never,
     )
     for engine in engines:
         await engine.dispose()
