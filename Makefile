@@ -14,7 +14,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_HOME ?= $(CURDIR)/data/prefect
 
 .DEFAULT_GOAL := help
-.PHONY: help run operate test test-postgres test-compose storm check fuzz env update logs backup restore lint format browser install lock hooks migrate-apply migrate-create clean
+.PHONY: help run operate test test-postgres test-compose storm check fuzz crash-matrix env update logs backup restore lint format browser install lock hooks migrate-apply migrate-create clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,9 @@ storm: $(VENV) ## cycles while the exchange does everything wrong that it can: S
 
 fuzz: $(VENV) ## ten thousand bodies of any kind to the webhook: FUZZ_EXAMPLES=10000
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-10000} $(PY) -m pytest -o timeout=3600 tests/integration/test_fuzz.py
+
+crash-matrix: $(VENV) ## kill API and monitor at every point of whole cycles: DATABASE=postgresql WORKERS=4
+	@$(PY) -m tests.crash_matrix --database $(or $(DATABASE),sqlite) --workers $(or $(WORKERS),4)
 
 test-compose: $(VENV) ## build the image, bring the whole stack up and try it; needs docker compose
 	COMPOSE="$(COMPOSE)" $(PY) -m pytest -o timeout=1800 -p no:xdist -s tests/compose

@@ -174,7 +174,7 @@ class Lane(Story):
         height = 1.5
         while not self._has_ended():
             if time.monotonic() > give_up:
-                raise Violation("stuck", f"{self.symbol} {self.cycle.key}: {self._shown()}")
+                raise Violation("stuck", f"{self.symbol} {self.cycle.key}: {self.shown()}")
             self._go(entry, height)
             time.sleep(1)
             self._go(entry, height - 0.8)
@@ -197,7 +197,7 @@ class Lane(Story):
             return
         match path:
             case "hand":
-                held = self._legs().get("LONG")
+                held = self.legs().get("LONG")
                 if held is not None:
                     # refused while the take-profit reserves it; then it is as if nobody had come
                     self.world.http.post(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from tests.orphans import ends_with_us
 
@@ -36,6 +37,27 @@ def free_port() -> int:
         return port
 
 
+class Process(Protocol):
+    """What we need of `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int:
+        """Return its number."""
+        ...
+
+    def poll(self) -> int | None:
+        """Return its exit status, a signal's number negative; None while it runs."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end and return the exit status."""
+        ...
+
+    def send_signal(self, sig: int) -> None:
+        """Send it a signal."""
+        ...
+
+
 @dataclass(slots=True)
 class Program:
     """One program; its output goes to a file."""
@@ -44,13 +66,16 @@ class Program:
     arguments: Sequence[str]
     environment: Mapping[str, str]
     log: Path
-    _process: subprocess.Popen[bytes] | None = field(default=None)
+    _process: Process | None = field(default=None)
 
     def start(self) -> None:
         """Start it; its readiness is the caller's condition."""
         assert self._process is None, f"{self.name} runs already"
+        self._process = self._begin()
+
+    def _begin(self) -> Process:
         with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [*ends_with_us(), sys.executable, *self.arguments],
                 cwd=ROOT,
                 env={**os.environ, **self.environment},
@@ -74,7 +99,7 @@ class Program:
     def stop(self) -> None:
         """Tell it to stop, as a person does; it must end by itself and without an error."""
         assert self._process is not None
-        self._process.terminate()
+        self._process.send_signal(signal.SIGTERM)
         code = self._process.wait(timeout=PATIENCE_S)
         self._process = None
         assert code == 0, f"{self.name} stopped with {code}"
@@ -82,7 +107,7 @@ class Program:
     def kill(self) -> None:
         """End it in the middle of everything."""
         if self._process is not None:
-            self._process.kill()
+            self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
 
@@ -96,13 +121,27 @@ class Program:
     def wait_frozen(self) -> None:
         """Wait until it has stopped itself in its tracks."""
         assert self._process is not None
-        pid, flags = self._process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT
-        until(lambda: os.waitid(os.P_PID, pid, flags) is not None, lambda: f"{self.name} runs")
+        until(lambda: self.is_frozen, lambda: f"{self.name} runs")
+
+    @property
+    def is_frozen(self) -> bool:
+        """Return whether it is stopped in its tracks (Linux: the letter after its name)."""
+        try:
+            stat = (
+                "" if self._process is None else Path(f"/proc/{self._process.pid}/stat").read_text()
+            )
+        except (FileNotFoundError, ProcessLookupError):  # it died meanwhile
+            return False
+        return stat.rpartition(")")[2].split()[:1] == ["T"]
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal and go on."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def thaw(self) -> None:
         """Let it go on where it was."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        self.send(signal.SIGCONT)
 
     @property
     def text(self) -> str:

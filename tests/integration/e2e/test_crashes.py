@@ -66,7 +66,7 @@ def mortal(
 def test_api_killed_beside_the_entrys_request(mortal: World, when: str) -> None:
     story = Story(mortal, "BTCUSDT")
     story.trade("60000")
-    mortal.kill_at("place", "-en0-", when=when)
+    mortal.kill_at(f"{when} POST order en0-1")
     with pytest.raises(httpx.TransportError):
         mortal.send_alert(story.alert(**LADDER))
     mortal.api.wait_killed()
@@ -113,7 +113,7 @@ def test_monitor_killed_between_commit_and_send(mortal: World) -> None:
     unanswered.until_resting(hg1=("149.7", "6.68"), tp0=("153", "1"))
     unanswered.trade("149.7")
     until(lambda: mortal.control("faults")["held"] == 2, lambda: "the stop is not held")
-    mortal.kill_at("place", "-tp0-", when="before")
+    mortal.kill_at("before POST order tp0-1")
     unsent.trade("60000")
     assert mortal.send_alert(unsent.alert(**LADDER)).status == 200
     mortal.monitor.wait_killed()
@@ -130,16 +130,14 @@ def test_monitor_killed_between_commit_and_send(mortal: World) -> None:
     assert unanswered.until_ended("pnl").realised == D("-10") + D("6.68") * D("9.7")
 
 
-@pytest.mark.parametrize(("order", "when"), [("-cl0-", "before"), ("-cs1-", "after")])
-def test_monitor_killed_between_the_two_market_orders_of_a_close(
-    mortal: World, order: str, when: str
-) -> None:
+@pytest.mark.parametrize("point", ["before POST order cl0-1", "after POST order cs1-1"])
+def test_monitor_killed_between_the_two_market_orders_of_a_close(mortal: World, point: str) -> None:
     story = Story(mortal, "SOLUSDT")
     story.enter("150", story.alert(**BARE))
     story.until_resting(hg1=("149.7", "6.68"), tp0=("150.75", "1"))
     story.trade("149.7")
     story.until_resting(hs1=("154.2", None), tp0=("150.75", "1"))
-    mortal.kill_at("place", order, when=when)
+    mortal.kill_at(point)
     story.trade("141")
     mortal.monitor.wait_killed()
     assert story.cycle.phase is Phase.CLOSING
@@ -157,7 +155,7 @@ def test_monitor_frozen_between_commit_and_send_until_another_has_taken_over(
 def freeze_between_commit_and_send(mortal: World) -> None:
     """Freeze the monitor there, let another take over, thaw it: it must send and decide nothing."""
     story = Story(mortal, "BTCUSDT")
-    mortal.kill_at("place", "-tp0-", when="before", number=signal.SIGSTOP)
+    mortal.kill_at("before POST order tp0-1", number=signal.SIGSTOP)
     story.enter("60000", story.alert(**LADDER))
     mortal.monitor.wait_frozen()
     mortal.let_leases_run_out()

@@ -22,6 +22,8 @@ from sqlmodel import Session, col, select
 from core.clients.db_sync import READ_ONLY, make_engine
 from core.domain.cycle import CLIENT_ID_PREFIX, OrderStatus, PositionSide, Request
 from core.models import Alarm, BinancePosition, Cycle, Fill, MonitorLease, Order, WebHook
+from tests.integration.e2e.dying import CLOCK_FILE, write_whole
+from tests.integration.e2e.dying import Order as DeathOrder
 from tests.integration.e2e.programs import Program, free_port, until
 
 D = Decimal
@@ -52,21 +54,23 @@ class World:
         *,
         mortal: bool = False,
         paper_options: Sequence[str] = (),
+        kind: type[Program] = Program,
         **settings: str,
     ) -> None:
-        """Prepare; with `mortal`, API and monitor can be made to kill themselves at a request.
+        """Prepare; with `mortal`, API and monitor can be made to kill themselves at a point.
 
-        `prices`: the symbols that are watched, and where they stand at first. `paper_options`: more
-        words of the paper exchange's command line. `settings`: variables of the environment beside
-        those that make it a world of its own.
+        `prices`: the symbols that are watched, and where they stand at first. `kind`: what API and
+        monitors are started as. `settings`: variables of the environment beside those that make it
+        a world of its own. `paper_options`: more words of the exchange's command line.
         """
+        self.folder = folder
         self._prices = dict(prices)
+        self._turn = 0
         self.engine: Engine = make_engine(database_url).execution_options(**{READ_ONLY: True})
         paper_port, api_port, other_port = free_port(), free_port(), free_port()
         self.paper_url = f"http://127.0.0.1:{paper_port}"
         self.api_url = f"http://127.0.0.1:{api_port}"
         self.other_api_url = f"http://127.0.0.1:{other_port}"
-        self._death = folder / "death.json"
         empty = folder / "empty.env"
         empty.touch()
         environment = {
@@ -79,13 +83,16 @@ class World:
             "RATE_SHARE": "1",
             **settings,
         }
-        wrapped = (_DYING, str(self._death)) if mortal else ()
+        names = ("api", "monitor", "other")
+        wrapped = {name: (_DYING, str(folder), name) if mortal else () for name in names}
         paper = ("-m", "paper", "--feed", "manual", "--port", str(paper_port), *paper_options)
         watch = ("ws_monitor_async.py", "--symbols", ",".join(prices))
         self.paper = Program("paper", paper, environment, folder / "paper.log")
-        self.api = Program("api", (*wrapped, "main.py"), environment, folder / "api.log")
-        self.monitor = Program("monitor", (*wrapped, *watch), environment, folder / "monitor.log")
-        self.other = Program("other monitor", watch, environment, folder / "other.log")
+        serve, follow = (*wrapped["api"], "main.py"), (*wrapped["monitor"], *watch)
+        self.api = kind("api", serve, environment, folder / "api.log")
+        self.monitor = kind("monitor", follow, environment, folder / "monitor.log")
+        follow_too = (*wrapped["other"], *watch)
+        self.other = kind("other monitor", follow_too, environment, folder / "other.log")
         beside = environment | {"PORT": str(other_port)}
         self.other_api = Program("other api", ("main.py",), beside, folder / "other_api.log")
         self.http = httpx.Client(timeout=20, trust_env=False)
@@ -107,9 +114,17 @@ class World:
             self.control("trade", {"symbol": symbol, "price": price})
         self.wait_ready()
 
+    def is_ready(self) -> bool:
+        """Return whether alerts would be taken for every symbol now."""
+        self.paper.require_alive()
+        if not self._is_answering():
+            return False
+        watched = self.http.get(f"{self.api_url}/health/ready").json()["watched"]
+        return all(watched.values())
+
     def wait_ready(self) -> None:
         """Return when alerts would be taken for every symbol."""
-        until(self._is_ready, self._health)
+        until(self.is_ready, self.health)
 
     def start_monitor(self) -> None:
         """Start the monitor and return when it watches, a dead one's lease having run out."""
@@ -142,19 +157,24 @@ class World:
     def start_api(self) -> None:
         """Start the API and return when it answers."""
         self.api.start()
-        until(self._is_answering, self._health)
+        until(self._is_answering, self.health)
 
-    def kill_at(
-        self, method: str, client_id: str, *, when: str, number: signal.Signals = signal.SIGKILL
-    ) -> None:
-        """Order the death of whichever process next calls the gateway's `method` for this order.
+    def next_turn(self) -> int:
+        """Return a number for the programs to count their points under."""
+        self._turn += 1
+        return self._turn
 
-        `before`: its intent is committed, nothing was sent. `after`: the answer is there, and
-        nobody has written it down.
+    def kill_at(self, point: str, *, number: signal.Signals = signal.SIGKILL) -> None:
+        """Order the death (or the freezing) of whichever process next reaches a point.
+
+        `point` is a pattern, e.g. "before POST order tp0-1": its intent is committed, nothing was
+        sent; "after …": the answer is there, and nobody has written it down. See `dying`.
         """
-        assert when in ("before", "after")
-        told = {"call": method, "order": client_id, "when": when, "signal": number}
-        self._death.write_text(json.dumps(told))
+        DeathOrder(turn=self.next_turn(), point=point, signal=number).give(self.folder)
+
+    def step_clock(self, seconds: int) -> None:
+        """Set the machine's clock this far off, for mortal programs: they see it at once."""
+        write_whole(self.folder / CLOCK_FILE, str(seconds))
 
     def close(self) -> None:
         """End everything."""
@@ -170,14 +190,8 @@ class World:
         except httpx.TransportError:
             return False
 
-    def _is_ready(self) -> bool:
-        self.paper.require_alive()
-        if not self._is_answering():
-            return False
-        watched = self.http.get(f"{self.api_url}/health/ready").json()["watched"]
-        return all(watched.values())
-
-    def _health(self) -> str:
+    def health(self) -> str:
+        """Return what the API says of itself and of the monitors."""
         try:
             return self.http.get(f"{self.api_url}/health/ready").text
         except httpx.TransportError as error:
@@ -328,12 +342,35 @@ class Story:
             if o.status is OrderStatus.OPEN or o.request is not Request.NONE
         }
 
+    def placed(self) -> set[str]:
+        """Return the client ids of all orders that the exchange ever had."""
+        state = self.world.control("state")["snapshot"]["state"]
+        return {o["client_id"] for kind in ("orders", "algos") for o in state[kind].values()}
+
     def amendments(self, name: str) -> int:
         """Return how often the exchange amended an order."""
         state = self.world.control("state")["snapshot"]["state"]
         mine = f"{CLIENT_ID_PREFIX}{self.cycle.key}-{name}-"
         return sum(
             o["amendments"] for o in state["orders"].values() if o["client_id"].startswith(mine)
+        )
+
+    def agrees(self) -> bool:
+        """Return whether our rows hold what the exchange holds, at the same entries."""
+        return self.legs() == self._legs_of_rows()
+
+    def offered(self, name: str) -> Decimal:
+        """Return what is left of our resting order of this name."""
+        state = self.world.control("state")["snapshot"]["state"]
+        return sum(
+            (
+                D(o["quantity"]) - D(o["executed"])
+                for o in state["orders"].values()
+                if o["symbol"] == self.symbol
+                and o["status"] in ("NEW", "PARTIALLY_FILLED")
+                and _name(o["client_id"]) == name
+            ),
+            D(0),
         )
 
     # --- what is waited for ---
@@ -346,10 +383,9 @@ class Story:
         }
 
         def is_so() -> bool:
-            orders_agree = self.on_exchange() == expected == self.in_database()
-            return orders_agree and self._legs() == self._legs_of_rows()
+            return self.on_exchange() == expected == self.in_database() and self.agrees()
 
-        until(is_so, lambda: f"wanted {expected}\n{self._shown()}")
+        until(is_so, lambda: f"wanted {expected}\n{self.shown()}")
 
     def until_ended(self, reason: str, *, alarms: Sequence[str] = ()) -> Cycle:
         """Wait for the end; then both books must be the same. Return the cycle's row.
@@ -358,7 +394,7 @@ class Story:
         """
         until(
             lambda: self.cycle.ended_at is not None,
-            self._shown,
+            self.shown,
         )
         raised = self.alarms()
         assert len(raised) == len(alarms), raised
@@ -395,7 +431,7 @@ class Story:
         self._compare_fills(theirs)
         self._compare_orders(reported)
         assert self.on_exchange() == {}
-        assert self._legs() == self._legs_of_rows() == {}
+        assert self.legs() == self._legs_of_rows() == {}
         cycle = self.cycle
         assert cycle.realised == sum(D(f["realised"]) for f in theirs)
         assert cycle.commissions == sum(D(f["commission"]) for f in theirs)
@@ -442,7 +478,7 @@ class Story:
         unseen = {name for name, executed in ours.items() if name not in known and executed}
         assert not unseen, f"executed by our rows, unknown to the exchange: {unseen}"
 
-    def _legs(self) -> dict[str, tuple[Decimal, Decimal]]:
+    def legs(self) -> dict[str, tuple[Decimal, Decimal]]:
         """Return the sides that the exchange holds: quantity, and entry to the 8th decimal."""
         legs = self.world.control("ledger")["legs"]
         return {
@@ -459,9 +495,10 @@ class Story:
             if row.quantity
         }
 
-    def _shown(self) -> str:
+    def shown(self) -> str:
+        """Return both sides as they are now, for a person."""
         return (
-            f"exchange {self.on_exchange()} {self._legs()}\n"
+            f"exchange {self.on_exchange()} {self.legs()}\n"
             f"rows {self.in_database()} {self._legs_of_rows()}\n{self.alarms()}"
         )
 
