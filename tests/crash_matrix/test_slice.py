@@ -14,7 +14,7 @@ from tests.integration.store_worlds import migrate
 SLICE = [
     (Death(act=0, program="api", point="before commit of begin_cycle"), Mode.HELD),
     (Death(act=1, program="monitor", point="on its way: POST order lv2-1"), Mode.HELD),
-    (Death(act=2, program="monitor", point="before commit of tp0-1 executed 0.03"), Mode.GOES_ON),
+    (Death(act=2, program="monitor", point="before commit of tp0-1 over"), Mode.GOES_ON),
 ]
 
 

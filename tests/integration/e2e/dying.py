@@ -123,9 +123,7 @@ def become(script: str, arguments: Sequence[str], *, folder: Path, program: str)
 
 # --- Commits ---
 
-_written: ContextVar[Callable[[], Sequence[str]]] = ContextVar(
-    "written", default=lambda: ("something",)
-)
+_written: ContextVar[Callable[[], Sequence[str]] | None] = ContextVar("written", default=None)
 
 
 def _mark_commits(points: Points) -> None:
@@ -136,7 +134,8 @@ def _mark_commits(points: Points) -> None:
 
     def marked(commit: Callable[..., None]) -> Callable[..., None]:
         def do_commit(dialect: Any, connection: Any) -> None:
-            about = _written.get()()
+            named = _written.get()
+            about = ("something",) if named is None else named()
             points.reached("before commit of", *about)
             commit(dialect, connection)
             points.reached("after commit of", *about)
@@ -157,6 +156,8 @@ def _wrap(owner: type, name: str, wrapper: Callable[[Any], Any]) -> None:
 def _named(name: str, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(method)
     async def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if _written.get() is not None:  # a part of what another method writes
+            return await method(*args, **kwargs)
         before = _written.set(lambda: (name,))
         try:
             return await method(*args, **kwargs)
