@@ -360,13 +360,14 @@ class Story:
         *,
         entry: str = "60000",
         liquidation: tuple[str, str] = ("0", "0"),
+        updated_at_ms: int = 0,
     ) -> "Story":
         """Tell both sides as the exchange reads them now; as the fills have them unless said."""
         sides = (
             SideReport(
                 quantity=leg.quantity if said is None else dec(said),
                 entry=dec(entry),
-                updated_at_ms=0,
+                updated_at_ms=updated_at_ms,
                 liquidation_price=dec(price),
             )
             for leg, said, price in (

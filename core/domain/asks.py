@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from core.domain.cycle import Cycle, Kind, OrderState, Phase, PositionSide
+from core.domain.cycle import Cycle, EndedBy, Kind, OrderState, Phase, PositionSide
 from core.domain.ledger import needs_fills
 from core.domain.liquidation import is_liquidation_asked
 from core.domain.order_news import ASK_AFTER_MS, FORGOTTEN_READS_APART_MS
@@ -15,6 +15,11 @@ from core.domain.positions import (
 from core.domain.refusals import Refusal, is_refused
 from core.domain.unknown_orders import is_to_be_looked_up
 from core.domain.wishes import CLOSING_ROLES, close_failures
+
+# Within the 60 s that an ended cycle stays watched, and late enough to see nearly all of them.
+LAST_LOOK_MS = 50_000
+_LOOKS_APART_MS = 5_000  # an earlier cycle of the symbol may have just asked the same
+_NEVER_SENT = (EndedBy.REFUSED, EndedBy.WITHDRAWN)  # or it would have been asked about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +76,7 @@ class Ask:
 def asks(cycle: Cycle) -> tuple[Ask, ...]:
     """Return every question that stands open; asked again until the answer makes it vanish."""
     if not cycle.is_open:
-        return _fills_asked(cycle)
+        return (*_fills_asked(cycle), *_late_fills_asked(cycle))
     return (
         *_orders_asked(cycle),
         *_fills_asked(cycle),
@@ -114,9 +119,18 @@ def _asked_since(order: OrderState) -> int | None:
 
 def _fills_asked(cycle: Cycle) -> tuple[Ask, ...]:
     is_reserved = any(_is_close_reserved(order) for order in cycle.orders)
-    if needs_fills(cycle.orders, cycle.fills) or cycle.suspect is not None or is_reserved:
+    is_moved = cycle.suspect is not None or cycle.update_due_ms > 0
+    if needs_fills(cycle.orders, cycle.fills) or is_moved or is_reserved:
         return (Ask(question=ReadFills()),)
     return ()
+
+
+def _late_fills_asked(cycle: Cycle) -> tuple[Ask, ...]:
+    """Return a last look at what executed after the end: its news may have been lost."""
+    if cycle.ended_at_ms is None or all(o.ended_by in _NEVER_SENT for o in cycle.orders):
+        return ()
+    last_look_ms = cycle.ended_at_ms + LAST_LOOK_MS
+    return (Ask(question=ReadFills(), not_before_ms=last_look_ms, every_ms=_LOOKS_APART_MS),)
 
 
 def _positions_asked(cycle: Cycle) -> tuple[Ask, ...]:
@@ -131,7 +145,7 @@ def _positions_asked(cycle: Cycle) -> tuple[Ask, ...]:
     if unanswered:  # a restart may have lost the answer
         since = min(o.requested_at_ms for o in unanswered) + UNANSWERED_AFTER_MS
         return (Ask(question=ReadPosition(), not_before_ms=since),)
-    if cycle.phase is Phase.CLOSING and all(o.is_over for o in cycle.orders):
+    if cycle.phase is Phase.CLOSING and _is_flat(cycle) and all(o.is_over for o in cycle.orders):
         first = cycle.flat_read_at_ms
         since = 0 if first is None else first + READS_OF_THE_END_APART_MS
         return (Ask(question=ReadPosition(), not_before_ms=since),)
@@ -140,6 +154,11 @@ def _positions_asked(cycle: Cycle) -> tuple[Ask, ...]:
     if cycle.phase is Phase.TRADING and is_liquidation_asked(cycle):
         return (Ask(question=ReadPosition()),)
     return ()
+
+
+def _is_flat(cycle: Cycle) -> bool:
+    """Return whether the fills leave less than one step: only then can reads prove the end."""
+    return max(cycle.long.quantity, cycle.short.quantity) < cycle.rules.step_size
 
 
 def _is_close_reserved(order: OrderState) -> bool:

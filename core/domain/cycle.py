@@ -333,6 +333,8 @@ class Cycle:
     suspect: SuspectPosition | None = None
     liquidation: LiquidationRead | None = None  # as last read, where its distance is watched
     is_near_liquidation: bool = False
+    update_due_ms: int = 0  # a side's update that no known execution explains; 0: none
+    update_read_ms: int = 0  # the newest such update for which the executions were read
     alarms: tuple[Alarm, ...] = ()
     ended_at_ms: int | None = None
 

@@ -40,7 +40,7 @@ def position_checked(cycle: Cycle, fact: PositionChecked) -> Cycle:
     """Return the cycle after the exchange's own word on both sides."""
     if cycle.is_outlived or _is_older_than_fills(cycle, fact):
         return cycle
-    cycle = _closes_released(cycle, fact)
+    cycle = _closes_released(_update_noticed(cycle, fact), fact)
     long, short = fact.long.quantity, fact.short.quantity
     if (long, short) == (cycle.long.quantity, cycle.short.quantity):
         return _perhaps_ended(liquidation_read(replace(cycle, suspect=None), fact), fact)
@@ -75,6 +75,19 @@ def _is_older_than_fills(cycle: Cycle, fact: PositionChecked) -> bool:
         if newest > fact.asked_at_ms or (is_behind and may_lag):
             return True
     return False
+
+
+def _update_noticed(cycle: Cycle, fact: PositionChecked) -> Cycle:
+    """Return the cycle that asks for executions where a side moved after the last one known of it.
+
+    Somebody opened and closed again while nobody told us: the quantities agree, the money does not.
+    """
+    known_ms = max(cycle.accepted_at_ms, cycle.update_read_ms)
+    for side, report in ((PositionSide.LONG, fact.long), (PositionSide.SHORT, fact.short)):
+        newest_ms = max((f.time_ms for f in cycle.fills if f.position_side is side), default=0)
+        if report.updated_at_ms > max(known_ms, newest_ms):
+            cycle = replace(cycle, update_due_ms=max(cycle.update_due_ms, report.updated_at_ms))
+    return cycle
 
 
 def _closes_released(cycle: Cycle, fact: PositionChecked) -> Cycle:
@@ -144,6 +157,7 @@ def _perhaps_ended(cycle: Cycle, fact: PositionChecked) -> Cycle:
     is_flat = fact.long.quantity < step and fact.short.quantity < step
     over_since = max((o.over_at_ms for o in cycle.orders), default=0)
     is_over = all(o.is_over for o in cycle.orders) and fact.asked_at_ms > over_since
+    is_over = is_over and not cycle.update_due_ms
     if cycle.phase is not Phase.CLOSING or not is_flat or not is_over:
         return replace(cycle, flat_read_at_ms=None)
     if cycle.flat_read_at_ms is None or cycle.flat_read_at_ms <= over_since:

@@ -406,6 +406,8 @@ def _read(cycle: Cycle, asked_at_ms: int | None) -> Cycle:
 
 
 def _fills_read(cycle: Cycle, fact: FillsRead) -> Cycle:
+    if cycle.update_due_ms:
+        cycle = replace(cycle, update_read_ms=cycle.update_due_ms, update_due_ms=0)
     counted = tuple(
         f for f in fact.fills if not _is_from_before(cycle, f.client_order_id, f.time_ms)
     )

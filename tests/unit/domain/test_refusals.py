@@ -212,6 +212,40 @@ class TestQuestions:
         (ask,) = asks(story.position("0", "0").cycle)
         assert ask.not_before_ms == story.now_ms + 2_000
 
+    def test_flat_is_not_read_while_the_fills_still_hold_something(self) -> None:
+        story = Story().entered().averaged().operator(OperatorAction.HANDS_OFF)
+        story.operator(OperatorAction.CLOSE)
+        for name in ("take_profit", "level 1"):
+            story.end(name, ReportedStatus.CANCELED)
+        assert all(order.is_over for order in story.cycle.orders)
+        assert asks(story.cycle) == ()
+
+    def test_an_ended_cycle_has_a_last_look_at_what_executed_after_it(self) -> None:
+        story = Story().entered().fill("take_profit").settle().proven_flat()
+        (ask,) = asks(story.cycle)
+        ended_at_ms = story.cycle.ended_at_ms
+        assert ended_at_ms is not None
+        assert (ask.question, ask.not_before_ms) == (ReadFills(), ended_at_ms + 50_000)
+        assert asks(Story().refuse("entry", -2019).cycle) == ()  # nothing of it can execute
+
+    def test_a_side_that_moved_without_a_known_execution_needs_them_once(self) -> None:
+        story = Story().entered()
+        moved_at_ms = story.now_ms + 5_000
+        story.now_ms += 6_000
+        assert self.questions(story.position(updated_at_ms=moved_at_ms)) == {ReadFills()}
+        story.tell(FillsRead(at_ms=story.now_ms, fills=story.cycle.fills))
+        assert self.questions(story.position(updated_at_ms=moved_at_ms)) == set()
+
+    def test_such_a_side_keeps_the_end_from_being_proven(self) -> None:
+        story = Story().entered().fill("take_profit").settle()
+        moved_at_ms = story.now_ms + 1
+        for _ in range(3):
+            story.now_ms += 2_000
+            story.position("0", "0", updated_at_ms=moved_at_ms)
+        assert story.cycle.is_open
+        story.tell(FillsRead(at_ms=story.now_ms, fills=story.cycle.fills))
+        assert not story.proven_flat().cycle.is_open
+
     def test_assets_whose_price_is_needed(self) -> None:
         story = Story()
         fill = a_fill(
