@@ -224,6 +224,8 @@ def _accepted(order: OrderState, fact: OrderReported) -> OrderState:
     price = order.target_price if is_ours else fact.price
     told = None if order.close_position else fact.quantity
     quantity = order.target_quantity if is_ours else told
+    if order.kind is Kind.LIMIT and fact.quantity is not None:
+        quantity = fact.quantity  # the exchange may have cut it to what was left to close
     order = replace(order, status=OrderStatus.OPEN, ended_by=None, over_at_ms=0)
     return now_at(order, price, quantity, fact.at_ms)
 

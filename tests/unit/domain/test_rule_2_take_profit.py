@@ -81,6 +81,16 @@ def test_no_more_than_one_order_may_carry() -> None:
     assert story.averaged(1).open["take_profit"] == "0.009 @ 60119.1"
 
 
+def test_one_that_the_exchange_cut_when_it_took_it_is_known_as_it_is_and_grows() -> None:
+    """A person's offer, not known yet, reserved a part: the answer says how much was taken."""
+    story = Story().fill("entry", "60000")
+    order = story.order("take_profit")
+    story.report(order, ReportedStatus.OPEN, quantity=dec("0.003"), answers=Request.PLACE)
+    assert story.order("take_profit").quantity == dec("0.003")
+    story.forget().wait(1_000)
+    assert story.asked == ["amend take_profit 0.004 @ 60300.0"]
+
+
 def test_it_is_amended_at_most_once_a_second() -> None:
     story = Story().entered().forget()
     story.now_ms = T0 + 400
