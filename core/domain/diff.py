@@ -152,7 +152,9 @@ def _is_too_late(command: Place | Amend | Cancel, cycle: Cycle, now_ms: int) -> 
 
 
 def _next_guard_at(cycle: Cycle) -> int:
-    return max(o.created_at_ms for o in cycle.of(Role.GUARD)) + GUARD_MOVES_APART_MS
+    # One that was proven absent and sent again is younger than its row.
+    placed_at = (max(o.created_at_ms, o.changed_at_ms) for o in cycle.of(Role.GUARD))
+    return max(placed_at) + GUARD_MOVES_APART_MS
 
 
 def _next_attempt_at(cycle: Cycle, wish: WantedOrder) -> int:

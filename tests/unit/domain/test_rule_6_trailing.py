@@ -4,9 +4,16 @@ from typing import Any
 
 import pytest
 
-from core.domain.cycle import CloseReason, OperatorAction, Phase, PriceSeen, ReportedStatus
+from core.domain.cycle import (
+    CloseReason,
+    OperatorAction,
+    OrderMissing,
+    Phase,
+    PriceSeen,
+    ReportedStatus,
+)
 from core.domain.strategy import band
-from tests.builders import Story, dec
+from tests.builders import T0, Story, dec
 
 
 def trailing(**settings: Any) -> Story:
@@ -69,6 +76,21 @@ class TestMoving:
     def test_the_same_price_again_does_not_move_it_and_is_tested(self) -> None:
         story = trailing(trail_2="0", trail_step="0").trade("60180", "60180")
         assert story.cycle.close_reason is CloseReason.TRAILING
+
+    def test_a_guard_that_was_sent_anew_counts_from_when_it_was_taken(self) -> None:
+        story = trailing().trade("60180")
+        story.answer(story.order("take_profit")).lose("guard").forget()
+        name = story.order("guard").client_order_id
+        for after_ms in (8_000, 9_000):  # proven absent
+            asked_at_ms = T0 + after_ms
+            story.now_ms = asked_at_ms
+            story.tell(
+                OrderMissing(at_ms=asked_at_ms, client_order_id=name, asked_at_ms=asked_at_ms)
+            )
+        story.answer(story.order("guard")).forget()
+        story.trade("60400")
+        assert story.asked == []
+        assert story.steps[-1].wake_at_ms == T0 + 9_000 + 5_000
 
     def test_the_guard_follows_at_most_every_5_seconds(self) -> None:
         story = trailing().trade("60180").settle().forget()
