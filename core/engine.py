@@ -392,12 +392,12 @@ class Desk:
         if cycle is None:
             self._keep_orphans(facts)
             return ()
-        preview = self._step(cycle, facts)
+        now_ms, preview = self._now(), self._step(cycle, facts)
         is_shared = cycle.phase is Phase.ENTERING  # the API may have written to it
         if preview.changes_nothing and not is_shared:
             step = preview
         else:
-            step = await self._update(cycle.cycle_id, facts)
+            step = await self._update(cycle, facts, preview, now_ms)
         self._memory.cycles[cycle.cycle_id] = step.cycle
         if step.wake_at_ms is not None:
             self._wake_at(step.wake_at_ms)
@@ -490,18 +490,25 @@ class Desk:
             may_request=self._may_request and self._is_checked,
         )
 
-    async def _update(self, cycle_id: int, facts: tuple[Fact, ...]) -> Step:
+    async def _update(
+        self, known: Cycle, facts: tuple[Fact, ...], preview: Step, previewed_at_ms: int
+    ) -> Step:
         """Write one step, however long the database is away; facts are kept meanwhile.
+
+        `preview` is what it comes to if the row is still what is `known`, and no time has passed.
 
         After an unclear commit the facts are applied again to what the rows then say: they are
         news, not increments, and requests that were written but not sent resolve as unanswered.
         """
+
+        def step(cycle: Cycle) -> Step:
+            is_known = cycle is known and self._now() == previewed_at_ms
+            return preview if is_known else self._step(cycle, facts)
+
         attempt = 0
         while True:
             try:
-                return await self._around.store.update(
-                    cycle_id, lambda c: self._step(c, facts), lease=self.lease
-                )
+                return await self._around.store.update(known.cycle_id, step, lease=self.lease)
             except (StoreUnavailable, CommitUnclear) as error:
                 pause = _STORE_RETRY_S[min(attempt, len(_STORE_RETRY_S) - 1)]
                 attempt += 1

@@ -21,7 +21,10 @@ class Step:
     @property
     def changes_nothing(self) -> bool:
         """Return whether there is nothing worth a transaction; a new last price alone is not."""
-        return replace(self.before, last_price=None) == replace(self.cycle, last_price=None)
+        before, after = self.before, self.cycle
+        if before.last_price != after.last_price:
+            after = replace(after, last_price=before.last_price)
+        return before == after
 
 
 def take_step(
