@@ -14,7 +14,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_HOME ?= $(CURDIR)/data/prefect
 
 .DEFAULT_GOAL := help
-.PHONY: help run operate test test-postgres test-compose storm check fuzz crash-matrix env update logs backup restore lint format browser install lock hooks migrate-apply migrate-create clean
+.PHONY: help run operate test test-postgres test-compose storm check fuzz crash-matrix env update logs backup restore lint format browser install lock hooks migrate-apply migrate-create clean simulate mutants
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,12 @@ fuzz: $(VENV) ## ten thousand bodies of any kind to the webhook: FUZZ_EXAMPLES=1
 
 crash-matrix: $(VENV) ## kill API and monitor at every point of whole cycles: DATABASE=postgresql WORKERS=4
 	@$(PY) -m tests.crash_matrix --database $(or $(DATABASE),sqlite) --workers $(or $(WORKERS),4)
+SEEDS ?= 1-200
+simulate: $(VENV) ## thousands of cycles in virtual time: SEEDS=1-200, PRICES=file of klines, or REPLAY=file
+	@$(PY) -m simulation $(if $(REPLAY),--replay "$(REPLAY)",--seeds "$(SEEDS)") $(if $(PRICES),--prices "$(PRICES)")
+
+mutants: $(VENV) ## break each rule on purpose and show that the simulation finds it
+	@$(PY) -m tests.simulation.mutation
 
 test-compose: $(VENV) ## build the image, bring the whole stack up and try it; needs docker compose
 	COMPOSE="$(COMPOSE)" $(PY) -m pytest -o timeout=1800 -p no:xdist -s tests/compose

@@ -36,7 +36,6 @@ from core.domain.cycle import (
     CLIENT_ID_PREFIX,
     AccountRefused,
     Cycle,
-    Fact,
     OperatorAsked,
     OrderReported,
 )
@@ -56,11 +55,8 @@ from core.narration import narrate
 from core.ports import Lease
 from core.told_executions import ToldExecutions
 from core.translate import AccountEvent, FundingNews, OrderNews, PositionNews
+from flows.news import handle_by_flow
 from flows.notices import make_notifier
-from flows.order_cancel_flow import order_cancel_flow
-from flows.order_filled_flow import order_filled_flow
-from flows.order_new_flow import order_new_flow
-from flows.positions_flow import positions_flow
 from flows.reports import reporting
 
 log = structlog.get_logger(__name__)
@@ -96,19 +92,6 @@ def check_pause_s(failed: int) -> float:
     if not failed:
         return CHECK_EVERY_S
     return min(CHECK_EVERY_S, CHECK_AGAIN_S * 2.0 ** min(failed - 1, 10))
-
-
-async def handle_by_flow(desk: Desk, facts: tuple[Fact, ...]) -> None:
-    """Let the flow that is named after the news handle it."""
-    reports = [fact for fact in facts if isinstance(fact, OrderReported)]
-    if not reports:
-        await positions_flow(desk, facts)
-    elif any(r.executed or r.fill is not None for r in reports):
-        await order_filled_flow(desk, facts)
-    elif any(r.status.is_terminal for r in reports):
-        await order_cancel_flow(desk, facts)
-    else:
-        await order_new_flow(desk, facts)
 
 
 class Monitor:

@@ -100,12 +100,14 @@ class _SimulatedTransport:
                 0 if fault is None or fault.kind is not FaultKind.LATE_REQUEST else (fault.delay_ms)
             )
             self._later(late_ms, lambda: self._arrive(call, parameters, fault, answered))
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(TIMEOUT_MS / 1000, _run_out, answered)
         try:
-            # Not wait_for: on Python 3.11 it swallows a cancellation that meets the answer.
-            async with asyncio.timeout(TIMEOUT_MS / 1000):
-                answer = await answered
+            answer = await answered
         except TimeoutError:
             raise no_answer("no answer in time", changes=call.changes) from None
+        finally:
+            timer.cancel()
         if answer is None:
             raise no_answer("connection reset", changes=call.changes)
         return answer
@@ -137,3 +139,8 @@ class _SimulatedTransport:
     def _later(self, extra_ms: int, act: Callable[[], None]) -> None:
         way_ms = self._random.randint(*self._latency_ms) / 2
         asyncio.get_running_loop().call_later((way_ms + extra_ms) / 1000, act)
+
+
+def _run_out(answered: asyncio.Future[RestAnswer | None]) -> None:
+    if not answered.done():
+        answered.set_exception(TimeoutError())

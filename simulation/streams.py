@@ -46,6 +46,7 @@ class SimulatedStreams:
     seed: int = 0
     _random: random.Random = field(init=False)
     _last_due: float = field(default=0.0, init=False)
+    _on_their_way: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         """Start the dice."""
@@ -77,9 +78,16 @@ class SimulatedStreams:
             due = loop.time() + self._random.randint(*weather.delay_ms) / 1000
             if weather.keeps_order:
                 due = self._last_due = max(due, self._last_due + _APART_SECONDS)
+            self._on_their_way += 1
             loop.call_at(due, self._tell, message)
 
+    @property
+    def is_still(self) -> bool:
+        """Return whether no account event is on its way."""
+        return not self._on_their_way
+
     def _tell(self, message: stream.AccountMessage) -> None:
+        self._on_their_way -= 1
         for event in translate.account_events(message, at_ms=self.clock.now_ms()):
             self.on_event(event)
 

@@ -400,6 +400,16 @@ class MemoryCycleStore(MemorySafety):
         """Return a cycle by its id."""
         return await self._find("load", lambda stored: stored.cycle.cycle_id == cycle_id)
 
+    def newest(self, symbol: str) -> Cycle | None:
+        """Return the symbol's newest cycle as saved, for onlookers: at once, never failing."""
+        cycles = (stored.cycle for stored in reversed(self._cycles.values()))
+        return next((cycle for cycle in cycles if cycle.symbol == symbol), None)
+
+    def told(self, cycle_id: int) -> tuple[Cycle, tuple[Fact, ...]]:
+        """Return how a cycle began and its journal, for onlookers: at once, never failing."""
+        stored = self._stored(cycle_id)
+        return stored.begun_as, tuple(stored.facts)
+
     async def open_cycle(self, symbol: str) -> Cycle | None:
         """Return the symbol's open cycle."""
         await self._begin("open_cycle")

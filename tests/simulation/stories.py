@@ -11,9 +11,9 @@ from decimal import Decimal
 from core.domain.cycle import CloseReason, OperatorAction
 from core.domain.settings import CycleSettings
 from simulation.faults import Fault, FaultKind
+from simulation.invariants import prove_ended, prove_protected, watch
 from simulation.loop import run
 from simulation.streams import Weather
-from tests.simulation.proof import prove_ended, prove_protected, watch
 from tests.simulation.stage import CHECK_EVERY_S, Death, Moment, Stage, alert, trailing_alert
 
 D = Decimal

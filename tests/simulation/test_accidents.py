@@ -25,7 +25,7 @@ from tests.simulation.accidents import (
     record_of,
     refusals,
 )
-from tests.simulation.proof import prove_protected
+from simulation.invariants import prove_protected
 from tests.simulation.stage import SYMBOL, Stage, alert, trailing_alert
 
 # --- A grid order placed late, after the close ---

@@ -9,7 +9,7 @@ from core.domain.cycle import CloseReason, Phase, Role
 from core.engine import carry_out
 from simulation.faults import Fault, FaultKind
 from tests.simulation.accidents import DAYS, HOURS, MINUTES, ZERO, D, alarms, lived, refusals
-from tests.simulation.proof import open_orders, prove_protected
+from simulation.invariants import open_orders, prove_protected
 from tests.simulation.stage import SYMBOL, Stage
 
 # --- Settlement and delisting ---

@@ -17,7 +17,7 @@ from core.ports import Lease
 from paper.rules import BUILT_IN
 from simulation.faults import Fault, FaultKind
 from simulation.loop import run
-from tests.simulation.proof import open_names
+from simulation.invariants import open_names
 from tests.simulation.stage import SYMBOL, Market, Stage, alert
 
 D = Decimal

@@ -12,9 +12,9 @@ import pytest
 from core.domain.cycle import CloseReason
 from core.domain.step import Step
 from simulation.faults import Fault, FaultKind
+from simulation.invariants import prove_ended, prove_protected, watch
 from simulation.loop import run
 from simulation.streams import Weather
-from tests.simulation.proof import prove_ended, prove_protected, watch
 from tests.simulation.stage import Stage
 from tests.simulation.stories import RACES, STORIES, Story, enter, play, walk
 

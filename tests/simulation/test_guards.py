@@ -6,8 +6,8 @@ import pytest
 
 from core.domain.cycle import CloseReason, Role
 from core.domain.settings import Policy
+from simulation.invariants import prove_ended, watch
 from simulation.loop import run
-from tests.simulation.proof import prove_ended, watch
 from tests.simulation.stage import Stage, alert
 
 # LONG 2.2 BTC after two levels: the paper account's 10000 end about 8 % below.

@@ -16,7 +16,7 @@ from core.clients.memory_store import MemoryCycleStore
 from core.domain.cycle import CloseReason, EndedBy, OperatorAction, Phase, Role
 from simulation.faults import Fault, FaultKind
 from simulation.loop import run
-from tests.simulation.proof import open_names, prove_ended, prove_protected, watch
+from simulation.invariants import open_names, prove_ended, prove_protected, watch
 from tests.simulation.stage import SYMBOL, D, Stage, alert, trailing_alert
 from tests.simulation.stories import RACES, STORIES
 

@@ -7,8 +7,8 @@ import pytest
 
 from core.domain.cycle import CloseReason, Phase
 from core.narration import net_pnl
+from simulation.invariants import prove_ended, watch
 from simulation.loop import run
-from tests.simulation.proof import prove_ended, watch
 from tests.simulation.stage import Market, Stage, alert
 from tests.simulation.stories import RACES, STORIES, Story, play
 
