@@ -86,7 +86,8 @@ class Account:
     realised: Decimal = ZERO
     commissions: Decimal = ZERO
     hedges: dict[int, HedgeMade] = field(default_factory=dict)
-    is_plain: bool = True  # False: people opened a SHORT, or more was closed than was opened
+    is_plain: bool = True  # False: people opened a SHORT
+    is_whole: bool = True  # False: more was closed than opened, so an opening is not known yet
 
 
 def account_of(fills: Iterable[Fill]) -> Account:
@@ -104,7 +105,7 @@ def account_of(fills: Iterable[Fill]) -> Account:
         if fill.is_opening:
             side.add(fill)
         elif fill.quantity > side.quantity:
-            account.is_plain = False
+            account.is_whole = False
         else:
             got, cost = fill.price * fill.quantity, side.take(fill.quantity)
             realised = got - cost if is_long else cost - got
@@ -272,6 +273,8 @@ def figures_of(cycle: Cycle) -> Figures | None:
     if any(o.executed and known.get(o.client_order_id) != o.executed for o in cycle.orders):
         return None
     account = account_of(cycle.fills)
+    if not account.is_whole:
+        return None
     paid = sum(
         (f.price * f.quantity for f in cycle.fills if f.client_order_id == entry.client_order_id),
         ZERO,
