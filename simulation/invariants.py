@@ -654,10 +654,15 @@ def _check_trailing(step: Step) -> None:
 
 def open_names(world: World, symbol: str) -> list[str]:
     """Return the client ids of what is open on the exchange."""
+    return [name for name, _ in open_orders(world, symbol)]
+
+
+def open_orders(world: World, symbol: str) -> list[tuple[str, Decimal]]:
+    """Return client id and remaining quantity of what is open on the exchange."""
     state = world.state
     plain = [o for o in state.orders.values() if o.symbol == symbol and o.is_open]
     algos = [a for a in state.algos.values() if a.symbol == symbol and a.status is AlgoStatus.NEW]
-    return [o.client_id for o in plain] + [a.client_id for a in algos]
+    return [(o.client_id, o.remaining) for o in plain] + [(a.client_id, ZERO) for a in algos]
 
 
 def _own(cycle: Cycle) -> str:

@@ -7,8 +7,8 @@ from decimal import Decimal
 from core.domain.cycle import Cycle, Role
 from core.domain.settings import CycleSettings
 from simulation.faults import Fault, FaultKind
-from simulation.loop import run
 from simulation.invariants import prove_ended, watch
+from simulation.loop import run
 from tests.simulation.stage import SYMBOL, Stage, alert
 
 D = Decimal

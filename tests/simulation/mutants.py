@@ -365,8 +365,8 @@ MUTANTS = (
         "a position older than the fills is believed",
         "section 4, position",
         DOMAIN + "positions.py",
-        "    if _is_older_than_fills(cycle, fact):\n        return cycle\n",
-        "",
+        "    if cycle.is_outlived or _is_older_than_fills(cycle, fact):\n",
+        "    if cycle.is_outlived:\n",
     ),
     Mutant(
         "an empty answer is flat",

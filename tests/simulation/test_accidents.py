@@ -14,6 +14,7 @@ import pytest
 from core.domain.cycle import CloseReason, EndedBy, OperatorAction, Phase, Role
 from core.domain.step import Step
 from simulation.faults import Fault, FaultKind
+from simulation.invariants import prove_protected
 from simulation.streams import Weather
 from tests.simulation.accidents import (
     MINUTES,
@@ -25,7 +26,6 @@ from tests.simulation.accidents import (
     record_of,
     refusals,
 )
-from simulation.invariants import prove_protected
 from tests.simulation.stage import SYMBOL, Stage, alert, trailing_alert
 
 # --- A grid order placed late, after the close ---

@@ -8,8 +8,8 @@ import pytest
 from core.domain.cycle import CloseReason, Phase, Role
 from core.engine import carry_out
 from simulation.faults import Fault, FaultKind
-from tests.simulation.accidents import DAYS, HOURS, MINUTES, ZERO, D, alarms, lived, refusals
 from simulation.invariants import open_orders, prove_protected
+from tests.simulation.accidents import DAYS, HOURS, MINUTES, ZERO, D, alarms, lived, refusals
 from tests.simulation.stage import SYMBOL, Stage
 
 # --- Settlement and delisting ---

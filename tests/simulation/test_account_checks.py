@@ -16,8 +16,8 @@ from core.engine import Desk, Surroundings
 from core.ports import Lease
 from paper.rules import BUILT_IN
 from simulation.faults import Fault, FaultKind
-from simulation.loop import run
 from simulation.invariants import open_names
+from simulation.loop import run
 from tests.simulation.stage import SYMBOL, Market, Stage, alert
 
 D = Decimal

@@ -15,8 +15,8 @@ import pytest
 from core.clients.memory_store import MemoryCycleStore
 from core.domain.cycle import CloseReason, EndedBy, OperatorAction, Phase, Role
 from simulation.faults import Fault, FaultKind
-from simulation.loop import run
 from simulation.invariants import open_names, prove_ended, prove_protected, watch
+from simulation.loop import run
 from tests.simulation.stage import SYMBOL, D, Stage, alert, trailing_alert
 from tests.simulation.stories import RACES, STORIES
 
