@@ -19,6 +19,7 @@ from core.domain.wishes import CLOSING_ROLES, close_failures
 # Within the 60 s that an ended cycle stays watched, and late enough to see nearly all of them.
 LAST_LOOK_MS = 50_000
 _LOOKS_APART_MS = 5_000  # an earlier cycle of the symbol may have just asked the same
+_OVER_CLOSED_READS_APART_MS = 5_000
 _NEVER_SENT = (EndedBy.REFUSED, EndedBy.WITHDRAWN)  # or it would have been asked about
 
 
@@ -122,6 +123,8 @@ def _fills_asked(cycle: Cycle) -> tuple[Ask, ...]:
     is_moved = cycle.suspect is not None or cycle.update_due_ms > 0
     if needs_fills(cycle.orders, cycle.fills) or is_moved or is_reserved:
         return (Ask(question=ReadFills()),)
+    if cycle.ledger.is_over_closed:  # somebody opened it while we could not hear
+        return (Ask(question=ReadFills(), every_ms=_OVER_CLOSED_READS_APART_MS),)
     return ()
 
 

@@ -254,6 +254,7 @@ class Ledger:
     commissions: Decimal = ZERO  # quote, paid is positive
     hedges: tuple[Hedge, ...] = ()
     is_priced: bool = True  # False: a total is known whose price is not
+    is_over_closed: bool = False  # more was closed than is known to have been opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

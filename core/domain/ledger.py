@@ -73,6 +73,7 @@ class _LegFold:
     held_commission: Decimal = ZERO
     commissions: Decimal = ZERO
     closed_by: str = ""
+    is_over_closed: bool = False
 
     def book(self, fill: Fill, commission: Decimal) -> Decimal:
         """Take one fill in and return what it realised, gross."""
@@ -87,6 +88,7 @@ class _LegFold:
             return ZERO
         # A close of more than is held: its opening is still to come, and all is folded anew then.
         closed = min(fill.quantity, self.quantity)
+        self.is_over_closed |= closed < fill.quantity
         if not closed:
             return ZERO
         left = self.quantity - closed
@@ -178,6 +180,7 @@ class _Book:
             commissions=long.commissions + short.commissions,
             hedges=tuple(hedge.hedge(number) for number, hedge in sorted(self.hedges.items())),
             is_priced=is_priced,
+            is_over_closed=long.is_over_closed or short.is_over_closed,
         )
 
     def _pull(

@@ -18,8 +18,10 @@ from core.domain.cycle import (
     MarkRead,
     OperatorAction,
     OrderMissing,
+    PositionSide,
     ReportedStatus,
     RulesRead,
+    Side,
 )
 from core.domain.refusals import Refusal, refusal
 from tests.builders import T0, Story, a_fill, btc_rules, dec
@@ -235,6 +237,18 @@ class TestQuestions:
         assert self.questions(story.position(updated_at_ms=moved_at_ms)) == {ReadFills()}
         story.tell(FillsRead(at_ms=story.now_ms, fills=story.cycle.fills))
         assert self.questions(story.position(updated_at_ms=moved_at_ms)) == set()
+
+    def test_a_close_of_more_than_is_known_asks_for_what_opened_it(self) -> None:
+        story = Story().entered().hedged()
+        story.fill("hedge_stop 1", "58089", "0.206")  # a person had sold as much again, unheard
+        assert story.cycle.ledger.is_over_closed
+        assert ReadFills() in self.questions(story)
+        opened = a_fill(
+            0, "web_x", "0.103", "57900", side=Side.SELL, position_side=PositionSide.SHORT
+        )
+        story.tell(FillsRead(at_ms=story.now_ms, fills=(opened, *story.cycle.fills)))
+        assert not story.cycle.ledger.is_over_closed
+        assert ReadFills() not in self.questions(story)
 
     def test_such_a_side_keeps_the_end_from_being_proven(self) -> None:
         story = Story().entered().fill("take_profit").settle()
