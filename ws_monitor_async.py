@@ -58,6 +58,7 @@ from core.translate import AccountEvent, FundingNews, OrderNews, PositionNews
 from flows.news import handle_by_flow
 from flows.notices import make_notifier
 from flows.reports import reporting
+from flows.symbol_rules import store_listed, store_own
 
 log = structlog.get_logger(__name__)
 
@@ -237,20 +238,16 @@ class Monitor:
         than five minutes allow, and cycles that are open must not wait for them.
         """
         await self._gateway.sync_clock()
-        listed = await self._gateway.all_rules(None)
-        unlisted = set(self.symbols) - {rules.symbol for rules in listed}
-        unknown = sorted(unlisted - {rules.symbol for rules in await self._store.all_rules()})
-        if unknown:
+        listed = await store_listed(self._gateway, self._store, self.symbols)
+        if listed.unknown:
             raise StartRefused(
-                f"SYMBOLS: {', '.join(unknown)} is not listed by the exchange as a perpetual; "
-                "remove it or correct its name"
+                f"SYMBOLS: {', '.join(listed.unknown)} is not listed by the exchange as a "
+                "perpetual; remove it or correct its name"
             )
-        for symbol in sorted(unlisted):  # delisted: the others are watched all the same
+        for symbol in listed.unlisted:  # delisted: the others are watched all the same
             await self._leave_out(symbol)
-        now = self._gateway.now_ms()
-        await self._store.save_rules(listed, read_at_ms=now, with_fees=False, is_whole_list=True)
-        log.info("rules stored", listed=len(listed), watched=len(self.symbols))
-        self._fees_wanted = [symbol for symbol in self.symbols if symbol not in unlisted]
+        log.info("rules stored", listed=listed.count, watched=len(self.symbols))
+        self._fees_wanted = [name for name in self.symbols if name not in listed.unlisted]
 
     async def _leave_out(self, symbol: str) -> None:
         """Go on without a symbol that was listed once, and tell of it."""
@@ -270,15 +267,12 @@ class Monitor:
             if self._fees_wanted:
                 symbol = min(self._fees_wanted, key=lambda name: not self._has_cycle(name))
                 self._fees_wanted.remove(symbol)
-                await self._until_it_works(f"rules of {symbol}", partial(self._refresh_own, symbol))
+                store_it = partial(store_own, self._gateway, self._store, symbol)
+                await self._until_it_works(f"rules of {symbol}", store_it)
 
     def _has_cycle(self, symbol: str) -> bool:
         desk = self._desks.get(symbol)
         return desk is not None and desk.open_cycle is not None
-
-    async def _refresh_own(self, symbol: str) -> None:
-        now = self._gateway.now_ms()
-        await self._store.save_rules([await self._gateway.rules(symbol)], read_at_ms=now)
 
     async def _refresh_rules_daily(self) -> None:
         while True:
