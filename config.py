@@ -173,6 +173,8 @@ class Settings(BaseSettings):
     admin_password: Annotated[SecretStr | None, Field(validate_default=True)] = None
     session_secret: SecretStr | None = None  # None: made up at start, which ends all sessions
 
+    retention_days: Annotated[int, Field(ge=0, le=36_500)] = 90  # 0: everything is kept
+
     prefect_api_url: str | None = None
     log_level: LogLevel = LogLevel.INFO
 

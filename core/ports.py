@@ -53,6 +53,18 @@ class FundingRecord:
     time_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncomeRecord:
+    """One change of the account's money, as the exchange lists it; positive is received."""
+
+    kind: str  # the exchange's incomeType
+    transaction_id: int  # unique among those of its kind
+    trade_id: int | None  # None: of no trade
+    asset: str
+    amount: Decimal
+    time_ms: int
+
+
 class Clock(Protocol):
     """The exchange's time."""
 

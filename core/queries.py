@@ -545,6 +545,70 @@ def newest_webhooks(limit: int) -> Rows:
     return select(*columns).order_by(WEBHOOK.c.id.desc()).limit(limit)
 
 
+# --- Past days ---
+
+
+def symbols_of_cycles(*, ended_after: datetime) -> Rows:
+    """Select the symbols with an open cycle, or with one that ended after a time."""
+    is_recent = or_(_is_open(), CYCLE.c.ended_at > ended_after)
+    return select(CYCLE.c.symbol).where(is_recent).distinct().order_by(CYCLE.c.symbol)
+
+
+def ended_cycles(*, since: datetime, before: datetime) -> Rows:
+    """Select the figures of the cycles that ended in a time; they are added up outside."""
+    columns = (
+        CYCLE.c.symbol,
+        SYMBOL.c.quote_asset,
+        CYCLE.c.close_reason,
+        CYCLE.c.realised,
+        CYCLE.c.commissions,
+        CYCLE.c.funding,
+        CYCLE.c.net_pnl,
+    )
+    both = CYCLE.outerjoin(SYMBOL, SYMBOL.c.symbol == CYCLE.c.symbol)
+    ended = (CYCLE.c.ended_at >= since, CYCLE.c.ended_at < before, ~_is_open())
+    return select(*columns).select_from(both).where(*ended).order_by(CYCLE.c.id)
+
+
+def old_facts(*, ended_before: datetime, limit: int) -> Rows:
+    """Select facts of cycles that ended before a time, each journal from its end."""
+    return (
+        select(FACT.c.id, FACT.c.number, CYCLE.c.webhook_id)
+        .select_from(FACT.join(CYCLE, CYCLE.c.id == FACT.c.cycle_id))
+        .where(CYCLE.c.ended_at < ended_before, ~_is_open())
+        .order_by(FACT.c.cycle_id, FACT.c.number.desc())
+        .limit(limit)
+    )
+
+
+def delete_facts(fact_ids: Sequence[int]) -> Delete:
+    """Delete facts."""
+    return delete(FACT).where(FACT.c.id.in_(fact_ids))
+
+
+def empty_webhooks(webhook_ids: Sequence[int]) -> Update:
+    """Take away what alerts said; that they came, and what became of them, stays."""
+    return update(WEBHOOK).where(WEBHOOK.c.id.in_(webhook_ids)).values(payload={})
+
+
+def old_webhooks(*, received_before: datetime, limit: int) -> Rows:
+    """Select old alerts that came to nothing, but for the last of each sender's secret.
+
+    Accepted ones stay: they use up their ids, and cycles name them.
+    """
+    kept = (WebhookStatus.RECEIVED, WebhookStatus.PROCESSING, WebhookStatus.ACCEPTED)
+    last = select(func.max(WEBHOOK.c.id)).where(WEBHOOK.c.secret_id.is_not(None))
+    is_of_cycle = select(CYCLE.c.id).where(CYCLE.c.webhook_id == WEBHOOK.c.id).exists()
+    is_old = (WEBHOOK.c.received_at < received_before, WEBHOOK.c.status.not_in(kept))
+    is_last = WEBHOOK.c.id.in_(last.group_by(WEBHOOK.c.secret_id))
+    return select(WEBHOOK.c.id).where(*is_old, ~is_of_cycle, ~is_last).limit(limit)
+
+
+def delete_webhooks(webhook_ids: Sequence[int]) -> Delete:
+    """Delete alerts."""
+    return delete(WEBHOOK).where(WEBHOOK.c.id.in_(webhook_ids))
+
+
 # --- Parts ---
 
 

@@ -24,7 +24,7 @@ from core.domain.cycle import (
 )
 from core.domain.settings import Bracket, SymbolRules
 from core.money import ZERO, to_wire
-from core.ports import Balance, FundingRecord
+from core.ports import Balance, FundingRecord, IncomeRecord
 from core.schemas import binance_rest as rest
 from core.schemas import binance_stream as stream
 
@@ -307,6 +307,18 @@ def funding_record(row: rest.IncomeRow) -> FundingRecord:
     """Return one funding payment; negative is paid, as on the wire."""
     return FundingRecord(
         transaction_id=row.tran_id, symbol=row.symbol, amount=row.income, time_ms=row.time
+    )
+
+
+def income_record(row: rest.IncomeRow) -> IncomeRecord:
+    """Return one change of the account's money, signed as on the wire."""
+    return IncomeRecord(
+        kind=row.income_type,
+        transaction_id=row.tran_id,
+        trade_id=int(row.trade_id) if row.trade_id.isdecimal() else None,
+        asset=row.asset,
+        amount=row.income,
+        time_ms=row.time,
     )
 
 

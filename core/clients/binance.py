@@ -18,7 +18,7 @@ from core.clients.rest_call import Call, RestTransport
 from core.domain.cycle import Fill, OrderReported, OrderState, PositionChecked, Request, Role
 from core.domain.settings import SymbolRules
 from core.errors import ExchangeUnavailable, RequestRefused
-from core.ports import Balance, BestPrices, FundingRecord, SymbolConfig
+from core.ports import Balance, BestPrices, FundingRecord, IncomeRecord, SymbolConfig
 from core.schemas import binance_rest as rest
 from core.translate import Untranslatable
 
@@ -199,6 +199,10 @@ class BinanceGateway:
     async def funding(self, symbol: str | None, *, since_ms: int) -> tuple[FundingRecord, ...]:
         """Return funding payments of a symbol, or of all (None), since a time, oldest first."""
         return await self._history.funding(symbol, since_ms=since_ms)
+
+    async def income(self, symbol: str, *, since_ms: int) -> tuple[IncomeRecord, ...]:
+        """Return all that changed the account's money since a time, oldest first."""
+        return await self._history.income(symbol, since_ms=since_ms)
 
     # --- prices and rules ---
 

@@ -7,7 +7,7 @@ from core.clients.rest_ask import ask, read_call, understood
 from core.clients.rest_call import RestTransport
 from core.domain.cycle import Fill
 from core.errors import ExchangeUnavailable, RequestRefused
-from core.ports import FundingRecord
+from core.ports import FundingRecord, IncomeRecord
 from core.schemas import binance_rest as rest
 
 Listed = TypeVar("Listed", bound=rest.PlainOrder | rest.AlgoOrder)
@@ -61,11 +61,21 @@ class History:
 
     async def funding(self, symbol: str | None, *, since_ms: int) -> tuple[FundingRecord, ...]:
         """Return funding payments of a symbol, or of all (None), since a time, oldest first."""
-        found: dict[int, rest.IncomeRow] = {}
-        for start_ms in self._weeks_since(since_ms):
-            found |= await self._funding_from(symbol, start_ms, start_ms + WEEK_MS - 1)
-        rows = sorted(found.values(), key=lambda row: (row.time, row.tran_id))
+        rows = await self._income_since(symbol, "FUNDING_FEE", since_ms)
         return tuple(translate.funding_record(row) for row in rows)
+
+    async def income(self, symbol: str, *, since_ms: int) -> tuple[IncomeRecord, ...]:
+        """Return all that changed the account's money since a time, oldest first."""
+        rows = await self._income_since(symbol, None, since_ms)
+        return tuple(translate.income_record(row) for row in rows)
+
+    async def _income_since(
+        self, symbol: str | None, kind: str | None, since_ms: int
+    ) -> list[rest.IncomeRow]:
+        found: dict[tuple[str, int], rest.IncomeRow] = {}
+        for start_ms in self._weeks_since(since_ms):
+            found |= await self._income_from(symbol, kind, start_ms, start_ms + WEEK_MS - 1)
+        return sorted(found.values(), key=lambda row: (row.time, row.tran_id))
 
     async def _trades_since(self, symbol: str, since_ms: int) -> list[rest.UserTrade]:
         """Read in windows of seven days; from the first trade found on, by trade id."""
@@ -146,13 +156,14 @@ class History:
             raise ExchangeUnavailable(f"{trade.symbol}: order {trade.order_id} is not told yet")
         return f"order-{trade.order_id}"  # not ours: our own are kept for 90 days
 
-    async def _funding_from(
-        self, symbol: str | None, start_ms: int, end_ms: int
-    ) -> dict[int, rest.IncomeRow]:
-        found: dict[int, rest.IncomeRow] = {}
+    async def _income_from(
+        self, symbol: str | None, kind: str | None, start_ms: int, end_ms: int
+    ) -> dict[tuple[str, int], rest.IncomeRow]:
+        found: dict[tuple[str, int], rest.IncomeRow] = {}
         for _ in range(_MOST_PAGES):
-            parameters = ({} if symbol is None else {"symbol": symbol}) | {
-                "incomeType": "FUNDING_FEE",
+            parameters = {
+                **({} if symbol is None else {"symbol": symbol}),
+                **({} if kind is None else {"incomeType": kind}),
                 "startTime": str(start_ms),
                 "endTime": str(end_ms),
                 "limit": str(PAGE),
@@ -160,10 +171,8 @@ class History:
             page = await ask(
                 self._transport, list[rest.IncomeRow], read_call("income", parameters, weight=30)
             )
-            found |= {row.tran_id: row for row in page}
+            found |= {(row.income_type, row.tran_id): row for row in page}
             if len(page) < PAGE:
                 return found
             start_ms = max(row.time for row in page)
-        raise ExchangeUnavailable(
-            f"{symbol or 'account'}: more than {_MOST_PAGES} pages of funding"
-        )
+        raise ExchangeUnavailable(f"{symbol or 'account'}: more than {_MOST_PAGES} pages of income")

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import RowMapping
 
 from core.clients.clean import clean_text, cleaned
+from core.daily_report import EndedCycle
 from core.domain import rules as strategy
 from core.domain.alarms import Alarm, RaisedAlarm
 from core.domain.cycle import (
@@ -292,6 +293,19 @@ def to_exposure(row: Row) -> Exposure:
             deposit=row["deposit"], extramarg=row["extramarg"], leverage=row["leverage"]
         ),
         net_pnl=row["net_pnl"] if at_the_last_price is None else at_the_last_price,
+    )
+
+
+def to_ended_cycle(row: Row) -> EndedCycle:
+    """Return the figures of an ended cycle's row, joined with its symbol's."""
+    return EndedCycle(
+        symbol=row["symbol"],
+        quote_asset=row["quote_asset"] or "?",
+        reason=row["close_reason"] or "?",
+        realised=row["realised"],
+        commissions=row["commissions"],
+        funding=row["funding"],
+        net_pnl=row["net_pnl"],
     )
 
 

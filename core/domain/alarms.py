@@ -46,6 +46,10 @@ class AlarmKind(StrEnum):
     UNCLAIMED = "unclaimed"
     UNCHECKED = "unchecked"
     UNLISTED = "unlisted"
+    FILLS_DIFFER = "fills-differ"
+    POSITION_DIFFERS = "position-differs"
+    ORDERS_DIFFER = "orders-differ"
+    LEDGER_DIFFERS = "ledger-differs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +226,38 @@ GUIDES: Final[dict[AlarmKind, Guide]] = {
         cause="The exchange does not list a watched symbol as a perpetual any more.",
         action="Its cycle ends when the exchange has settled the position. Take it out of SYMBOLS "
         "then; the other symbols go on.",
+    ),
+    AlarmKind.FILLS_DIFFER: Guide(
+        severity=Severity.CRITICAL,
+        cause="The deep check found executions on the exchange that the database does not have, "
+        "or the other way round.",
+        action="Compare the trade numbers with the exchange's trade history. If another "
+        "installation trades this account, give it an account of its own; else report it with "
+        "the log, and look after the symbol yourself until it is explained.",
+        outlives_cycle=True,
+    ),
+    AlarmKind.POSITION_DIFFERS: Guide(
+        severity=Severity.CRITICAL,
+        cause="The deep check found another position on the exchange than the database has.",
+        action="If it is your own, on a symbol without a cycle: nothing. Else look whether the "
+        "symbol is watched (operate.py status), and close what nobody watches in the exchange's "
+        "app.",
+        outlives_cycle=True,
+    ),
+    AlarmKind.ORDERS_DIFFER: Guide(
+        severity=Severity.CRITICAL,
+        cause="The deep check found an order of Tradebox on the exchange that no open cycle has, "
+        "or misses one there.",
+        action="Look whether the symbol is watched (operate.py status). Cancel an order that no "
+        "cycle has in the exchange's app.",
+        outlives_cycle=True,
+    ),
+    AlarmKind.LEDGER_DIFFERS: Guide(
+        severity=Severity.WARNING,
+        cause="The deep check found that an ended cycle's figures are not what the exchange paid.",
+        action="Believe the exchange's income history. Report the numbers of the alarm: nothing is "
+        "traded by them, but MAX_DAILY_LOSS and the reports count with them.",
+        outlives_cycle=True,
     ),
 }
 

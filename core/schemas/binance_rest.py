@@ -109,7 +109,10 @@ class IncomeRow(Wire, frozen=True):
     symbol: str
     income: Decimal
     time: int
-    tran_id: int
+    tran_id: int  # unique among those of its type
+    income_type: str = ""
+    asset: str = ""
+    trade_id: str = ""  # empty: of no trade
 
 
 class BookTicker(Wire, frozen=True):

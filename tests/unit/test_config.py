@@ -167,6 +167,7 @@ GOOD: dict[str, list[tuple[str, object]]] = {
     "STREAM_TIMEOUT": [("0.5", 0.5)],
     "USER_TIMEOUT": [("60", 60.0)],
     "RATE_SHARE": [("1", Decimal(1))],
+    "RETENTION_DAYS": [("0", 0), ("30", 30)],
     "PORT": [(" 8080 ", 8080)],
     "PAPER_URL": [("http://127.0.0.1:9000/", "http://127.0.0.1:9000")],
     "PREFECT_API_URL": [("https://prefect.internal/api", "https://prefect.internal/api")],
@@ -203,6 +204,10 @@ BAD: dict[str, list[tuple[str, str, str]]] = {
     "STREAM_TIMEOUT": [("0", "0", "greater than 0"), ("inf", "inf", ""), ("x", "x", "number")],
     "USER_TIMEOUT": [("3600", "3600", "less than 3600")],
     "RATE_SHARE": [("0", "0", "greater than 0"), ("1.1", "1.1", "less than or equal to 1")],
+    "RETENTION_DAYS": [
+        ("-1", "-1", "greater than or equal to 0"),
+        ("90 days", "90 days", "integer"),
+    ],
     "PORT": [("0", "0", "greater"), ("65536", "65536", "less"), ("http", "http", "integer")],
     "LOG_LEVEL": [("loud", "LOUD", "must be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'")],
     "PAPER_URL": [("127.0.0.1:8010", "127.0.0.1:8010", "must be an address such as http://")],

@@ -1,0 +1,92 @@
+"""The scheduled work as ordinary Prefect flows, with retries, results and a schedule each.
+
+Here, unlike in the trading path, Prefect orchestrates: a run is slow to start and depends on the
+server, and nothing depends on the run. Import `flows.runtime` before this: it tells Prefect where
+its folder is, and to count nobody. Each run is a process of its own, which imports this module.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+from prefect import flow, serve
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.deployments.runner import RunnerDeployment
+from prefect.runtime import flow_run
+from prefect.states import Completed
+from prefect.types.entrypoint import EntrypointType
+
+from config import Settings, get_settings
+from core.daily_report import as_markdown
+from core.logging_setup import secret_texts, set_up_logging
+from flows import jobs
+
+RETRIES: Final = 3
+RETRY_AFTER_S: Final = 60
+# Cron, UTC. The report waits until the day's last executions and funding are booked.
+SCHEDULES: Final = {
+    "symbol-refresh": "7 */6 * * *",
+    "deep-check": "37 3 * * *",
+    "daily-report": "12 0 * * *",
+    "retention": "52 4 * * *",
+}
+
+
+@flow(name="symbol-refresh", retries=RETRIES, retry_delay_seconds=RETRY_AFTER_S)
+async def symbol_refresh() -> "State[Any]":
+    """Store what the exchange lists now: rules of all perpetuals, fees of those in SYMBOLS."""
+    listed = await jobs.refresh_symbols(_settings())
+    return Completed(message=jobs.described_listed(listed))
+
+
+@flow(name="deep-check", retries=RETRIES, retry_delay_seconds=RETRY_AFTER_S)
+async def deep_check(days: int = jobs.CHECKED_DAYS) -> "State[Any]":
+    """Compare the exchange's books of the last days with the database; differences are alarms."""
+    checked = await jobs.check_deeply(_settings(), days=days)
+    text = checked.as_text()
+    await acreate_markdown_artifact(f"```\n{text}```", key="deep-check")
+    return Completed(message=text.splitlines()[0])
+
+
+@flow(name="daily-report", retries=RETRIES, retry_delay_seconds=RETRY_AFTER_S)
+async def daily_report(day: date | None = None) -> "State[Any]":
+    """Tell what the cycles that ended on a UTC day earned; None: the day before the run's."""
+    # Also of a run that was started late: each day is reported by the run that was meant for it.
+    meant_at = flow_run.get_scheduled_start_time().astimezone(UTC)
+    report = await jobs.report_day(_settings(), day=day or meant_at.date() - timedelta(days=1))
+    text = as_markdown(report)
+    await acreate_markdown_artifact(text, key="daily-report")
+    return Completed(message=text.splitlines()[0], data=text)
+
+
+@flow(name="retention", retries=RETRIES, retry_delay_seconds=RETRY_AFTER_S)
+async def retention() -> "State[Any]":
+    """Delete what RETENTION_DAYS says is not kept any longer."""
+    forgotten = await jobs.forget_old(_settings(), now=datetime.now(tz=UTC))
+    return Completed(message=jobs.described_forgotten(forgotten))
+
+
+FLOWS: Final = (symbol_refresh, deep_check, daily_report, retention)
+
+
+def serve_all() -> None:
+    """Create or update the deployments, and start their runs when they are due, until stopped."""
+    deployments = [
+        RunnerDeployment.from_flow(
+            work,
+            name=work.name,
+            cron=SCHEDULES[work.name],
+            concurrency_limit=1,
+            tags=["tradebox"],
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )
+        for work in FLOWS
+    ]
+    # Not paused when this process ends: a restart would then have to undo it, and may be late.
+    serve(*deployments, pause_on_shutdown=False, print_starting_message=False, limit=1)
+
+
+def _settings() -> Settings:
+    settings = get_settings()
+    set_up_logging(settings.log_level, secrets=secret_texts(settings))
+    return settings
