@@ -570,15 +570,18 @@ def ended_cycles(*, since: datetime, before: datetime) -> Rows:
     return select(*columns).select_from(both).where(*ended).order_by(CYCLE.c.id)
 
 
-def old_facts(*, ended_before: datetime, limit: int) -> Rows:
-    """Select facts of cycles that ended before a time, each journal from its end."""
-    return (
-        select(FACT.c.id, FACT.c.number, CYCLE.c.webhook_id)
-        .select_from(FACT.join(CYCLE, CYCLE.c.id == FACT.c.cycle_id))
-        .where(CYCLE.c.ended_at < ended_before, ~_is_open())
-        .order_by(FACT.c.cycle_id, FACT.c.number.desc())
-        .limit(limit)
-    )
+def old_journals(*, ended_before: datetime, limit: int) -> Rows:
+    """Select the cycles that ended before a time and still have a journal."""
+    has_facts = select(FACT.c.id).where(FACT.c.cycle_id == CYCLE.c.id).exists()
+    is_old = (CYCLE.c.ended_at < ended_before, ~_is_open())
+    wanted = select(CYCLE.c.id, CYCLE.c.webhook_id).where(*is_old, has_facts)
+    return wanted.order_by(CYCLE.c.id).limit(limit)
+
+
+def last_facts(cycle_id: int, *, limit: int) -> Rows:
+    """Select the last facts of a journal, number 0 included, the last first."""
+    wanted = select(FACT.c.id, FACT.c.number).where(FACT.c.cycle_id == cycle_id)
+    return wanted.order_by(FACT.c.number.desc()).limit(limit)
 
 
 def delete_facts(fact_ids: Sequence[int]) -> Delete:
@@ -586,9 +589,9 @@ def delete_facts(fact_ids: Sequence[int]) -> Delete:
     return delete(FACT).where(FACT.c.id.in_(fact_ids))
 
 
-def empty_webhooks(webhook_ids: Sequence[int]) -> Update:
-    """Take away what alerts said; that they came, and what became of them, stays."""
-    return update(WEBHOOK).where(WEBHOOK.c.id.in_(webhook_ids)).values(payload={})
+def empty_webhook(webhook_id: int) -> Update:
+    """Take away what an alert said; that it came, and what became of it, stays."""
+    return update(WEBHOOK).where(WEBHOOK.c.id == webhook_id).values(payload={})
 
 
 def old_webhooks(*, received_before: datetime, limit: int) -> Rows:
@@ -597,11 +600,16 @@ def old_webhooks(*, received_before: datetime, limit: int) -> Rows:
     Accepted ones stay: they use up their ids, and cycles name them.
     """
     kept = (WebhookStatus.RECEIVED, WebhookStatus.PROCESSING, WebhookStatus.ACCEPTED)
-    last = select(func.max(WEBHOOK.c.id)).where(WEBHOOK.c.secret_id.is_not(None))
+    later = WEBHOOK.alias()
+    is_same = (
+        later.c.secret_id == WEBHOOK.c.secret_id,
+        later.c.received_at > WEBHOOK.c.received_at,
+    )
+    has_later = select(later.c.id).where(*is_same).exists()
     is_of_cycle = select(CYCLE.c.id).where(CYCLE.c.webhook_id == WEBHOOK.c.id).exists()
     is_old = (WEBHOOK.c.received_at < received_before, WEBHOOK.c.status.not_in(kept))
-    is_last = WEBHOOK.c.id.in_(last.group_by(WEBHOOK.c.secret_id))
-    return select(WEBHOOK.c.id).where(*is_old, ~is_of_cycle, ~is_last).limit(limit)
+    is_spare = or_(WEBHOOK.c.secret_id.is_(None), has_later)
+    return select(WEBHOOK.c.id).where(*is_old, ~is_of_cycle, is_spare).limit(limit)
 
 
 def delete_webhooks(webhook_ids: Sequence[int]) -> Delete:

@@ -5,24 +5,30 @@ server, and nothing depends on the run. Import `flows.runtime` before this: it t
 its folder is, and to count nobody. Each run is a process of its own, which imports this module.
 """
 
+import asyncio
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
-from prefect import flow, serve
+import structlog
+from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
+from prefect.runner import Runner
 from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.types.entrypoint import EntrypointType
 
-from config import Settings, get_settings
+from config import Settings, load_settings
 from core.daily_report import as_markdown
 from core.logging_setup import secret_texts, set_up_logging
 from flows import jobs
 
 RETRIES: Final = 3
 RETRY_AFTER_S: Final = 60
+LOOK_EVERY_S: Final = 60.0
 # Cron, UTC. The report waits until the day's last executions and funding are booked.
 SCHEDULES: Final = {
     "symbol-refresh": "7 */6 * * *",
@@ -30,6 +36,8 @@ SCHEDULES: Final = {
     "daily-report": "12 0 * * *",
     "retention": "52 4 * * *",
 }
+
+log = structlog.get_logger(__name__)
 
 
 @flow(name="symbol-refresh", retries=RETRIES, retry_delay_seconds=RETRY_AFTER_S)
@@ -69,9 +77,37 @@ async def retention() -> "State[Any]":
 FLOWS: Final = (symbol_refresh, deep_check, daily_report, retention)
 
 
-def serve_all() -> None:
-    """Create or update the deployments, and start their runs when they are due, until stopped."""
-    deployments = [
+async def serve_all() -> None:
+    """Create or update the deployments, and start their runs when they are due, until stopped.
+
+    The runner outlives short outages of the server; after a long one it raises.
+    """
+    # Not paused when this process ends: whatever started it again would have to undo that.
+    runner = Runner(pause_on_shutdown=False, limit=1)
+    for deployment in _deployments():
+        await runner.aadd_deployment(deployment)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(runner.start())
+        tasks.create_task(_keep_deployed(runner))
+
+
+async def _keep_deployed(runner: Runner) -> None:
+    """Deploy again what the server does not know (any more): its database may be a new one."""
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        async with get_client() as client:
+            if await client.api_healthcheck() is not None:
+                continue  # away; the runner goes on asking, too
+            for deployment in _deployments():
+                try:
+                    await client.read_deployment_by_name(deployment.full_name)
+                except ObjectNotFound:
+                    log.warning("deployment was gone from the server", name=deployment.full_name)
+                    await runner.aadd_deployment(deployment)
+
+
+def _deployments() -> list[RunnerDeployment]:
+    return [
         RunnerDeployment.from_flow(
             work,
             name=work.name,
@@ -82,11 +118,9 @@ def serve_all() -> None:
         )
         for work in FLOWS
     ]
-    # Not paused when this process ends: a restart would then have to undo it, and may be late.
-    serve(*deployments, pause_on_shutdown=False, print_starting_message=False, limit=1)
 
 
 def _settings() -> Settings:
-    settings = get_settings()
+    settings = load_settings()
     set_up_logging(settings.log_level, secrets=secret_texts(settings))
     return settings

@@ -26,6 +26,7 @@ from core.clients.sql_store import SqlCycleStore
 from core.daily_report import DailyReport, daily_report
 from core.domain.cycle import CLIENT_ID_PREFIX, Cycle
 from core.engine import AccountPicture, read_account
+from core.errors import RequestRefused
 from core.reconciliation import ExchangeBooks, Finding, as_alarms, findings
 from flows.notices import make_notifier
 from flows.symbol_rules import Listed, store_listed, store_own
@@ -50,12 +51,14 @@ class Checked:
     cycles: int
     fills: int  # that the exchange lists
     findings: tuple[Finding, ...]
+    refused: tuple[str, ...] = ()  # symbols that the exchange does not tell about, each with why
 
     def as_text(self) -> str:
         """Return what a person reads."""
         what = f"{len(self.symbols)} symbols, {self.cycles} cycles, {self.fills} executions"
         lines = [f"{x.symbol} {x.kind}: {x.text}" for x in self.findings]
-        return "\n".join((f"{what}: {len(lines)} differences", *lines)) + "\n"
+        lines += [f"not checked: {text}" for text in self.refused]
+        return "\n".join((f"{what}: {len(self.findings)} differences", *lines)) + "\n"
 
 
 async def refresh_symbols(settings: Settings) -> Listed:
@@ -111,14 +114,21 @@ async def forget_old(settings: Settings, *, now: datetime) -> Forgotten:
         return forgotten
     before_ms = int((now - settings.retention_days * _DAY).timestamp() * 1000)
     async with _history(settings) as history:
-        for forget in (
-            partial(history.forget_facts, ended_before_ms=before_ms),
-            partial(history.forget_webhooks, received_before_ms=before_ms),
-        ):
-            while not (batch := await forget()).is_nothing:
-                forgotten += batch
-                await asyncio.sleep(_PAUSE_S)
+        while journals := await history.old_journals(ended_before_ms=before_ms):
+            for journal in journals:
+                forgotten += await _all_of(partial(history.forget, journal))
+        forget_webhooks = partial(history.forget_webhooks, received_before_ms=before_ms)
+        forgotten += await _all_of(forget_webhooks)
     log.info("old rows forgotten", facts=forgotten.facts, webhooks=forgotten.webhooks)
+    return forgotten
+
+
+async def _all_of(forget: Callable[[], Awaitable[Forgotten]]) -> Forgotten:
+    """Forget batch by batch until there is none."""
+    forgotten = Forgotten()
+    while not (batch := await forget()).is_nothing:
+        forgotten += batch
+        await asyncio.sleep(_PAUSE_S)
     return forgotten
 
 
@@ -157,14 +167,25 @@ class _DeepCheck:
         symbols = await self._symbols(picture, ended_after_ms) if only is None else sorted(only)
         cycles = fills = 0
         found: list[Finding] = []
+        refused: list[str] = []
         for symbol in symbols:
             of_symbol = await self._store.load_open([symbol], ended_after_ms=ended_after_ms)
-            books = await self._books(symbol, of_symbol, picture, ended_after_ms)
+            try:
+                books = await self._books(symbol, of_symbol, picture, ended_after_ms)
+            except RequestRefused as error:  # delisted; the others are checked all the same
+                refused.append(f"{symbol}: {error}")
+                continue
             # Once more, now that the exchange has told: what it told may have been stored since.
             of_symbol = await self._store.load_open([symbol], ended_after_ms=ended_after_ms)
             found += findings(books, of_symbol)
             cycles, fills = cycles + len(of_symbol), fills + len(books.fills)
-        return Checked(symbols=tuple(symbols), cycles=cycles, fills=fills, findings=tuple(found))
+        return Checked(
+            symbols=tuple(symbols),
+            cycles=cycles,
+            fills=fills,
+            findings=tuple(found),
+            refused=tuple(refused),
+        )
 
     async def _symbols(self, picture: AccountPicture, ended_after_ms: int) -> tuple[str, ...]:
         """Return all that Tradebox has, or may have, something to do with."""

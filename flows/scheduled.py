@@ -22,7 +22,7 @@ from typing import Final
 
 import structlog
 
-from config import Settings, get_settings
+from config import Settings, load_settings
 from core.daily_report import as_markdown
 from core.errors import ConfigInvalid, ExchangeError, StoreError
 from core.logging_setup import secret_texts, set_up_logging
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     """Serve, or run one piece of work; return the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        settings = get_settings()
+        settings = load_settings()
     except ConfigInvalid as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
@@ -72,7 +72,7 @@ async def run_by_hand(settings: Settings, options: argparse.Namespace) -> int:
         case "deep-check":
             checked = await jobs.check_deeply(settings, days=options.days)
             _say(checked.as_text().rstrip())
-            return EXIT_NOT_DONE if checked.findings else 0
+            return EXIT_NOT_DONE if checked.findings or checked.refused else 0
         case "daily-report":
             day = options.day or now.date() - timedelta(days=1)
             _say(as_markdown(await jobs.report_day(settings, day=day)).rstrip())
@@ -82,7 +82,7 @@ async def run_by_hand(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def serve(settings: Settings) -> int:
-    """Serve all work to the Prefect server, from when it answers until this process is stopped."""
+    """Serve all work to the Prefect server, whenever it answers, until this process is stopped."""
     if settings.prefect_api_url is None:
         sys.stderr.write(
             "PREFECT_API_URL is not set, so nothing keeps the schedules. Start a server "
@@ -97,13 +97,18 @@ def serve(settings: Settings) -> int:
     import flows.runtime  # noqa: F401 - the rest of Prefect's environment
     from flows.deployments import serve_all
 
-    with get_client(sync_client=True) as client:
-        while (away := client.api_healthcheck()) is not None:
+    while True:
+        with get_client(sync_client=True) as client:
+            away = client.api_healthcheck()
+        if away is None:
+            log.info("scheduled work is served", server=settings.prefect_api_url)
+            try:
+                asyncio.run(serve_all())
+            except Exception as error:  # noqa: BLE001 - the top of the process: begun again
+                log.warning("serving ended", error=repr(error)[:200])
+        else:
             log.warning("waiting for the Prefect server", error=repr(away)[:200])
-            time.sleep(SERVER_RETRY_S)
-    log.info("scheduled work is served", server=settings.prefect_api_url)
-    serve_all()
-    return 0
+        time.sleep(SERVER_RETRY_S)
 
 
 def _parser() -> argparse.ArgumentParser:

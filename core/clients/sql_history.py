@@ -9,8 +9,17 @@ from core.clients.sql_transactions import SqlTransactions, commit
 from core.daily_report import EndedCycle
 
 # Short transactions: on SQLite each keeps the monitor from writing for as long as it takes.
-FACTS_AT_ONCE: Final = 1000
+FACTS_AT_ONCE = 1000
 WEBHOOKS_AT_ONCE: Final = 500
+JOURNALS_AT_ONCE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """The journal of an ended cycle, and the alert that began the cycle."""
+
+    cycle_id: int
+    webhook_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,23 +60,31 @@ class SqlHistory(SqlTransactions):
             found = (await connection.execute(wanted)).mappings()
             return tuple(rows.to_ended_cycle(row) for row in found)
 
-    async def forget_facts(self, *, ended_before_ms: int) -> Forgotten:
-        """Delete a batch of the journals of cycles that ended before a time.
+    async def old_journals(self, *, ended_before_ms: int) -> tuple[Journal, ...]:
+        """Return journals of cycles that ended before a time, a number of them at once."""
+        ended_before = rows.moment(ended_before_ms)
+        wanted = queries.old_journals(ended_before=ended_before, limit=JOURNALS_AT_ONCE)
+        async with self.reading() as connection:
+            found = (await connection.execute(wanted)).all()
+            return tuple(Journal(cycle_id=row.id, webhook_id=row.webhook_id) for row in found)
 
-        Each journal goes from its end to its beginning, and with its beginning goes what the alert
-        said. So what is left of one at any moment can still be replayed, from the cycle's start.
+    async def forget(self, journal: Journal) -> Forgotten:
+        """Delete a batch of a journal; of an ended cycle only.
+
+        It goes from its end to its beginning, and with its beginning goes what the alert said. So
+        what is left of it at any moment can still be replayed, from the cycle's start.
         """
-        batch = queries.old_facts(ended_before=rows.moment(ended_before_ms), limit=FACTS_AT_ONCE)
         async with self.writing() as connection:
+            batch = queries.last_facts(journal.cycle_id, limit=FACTS_AT_ONCE)
             found = (await connection.execute(batch)).all()
             if not found:
                 return Forgotten()
             await connection.execute(queries.delete_facts([row.id for row in found]))
-            begun = [row.webhook_id for row in found if row.number == 0]
-            if begun:
-                await connection.execute(queries.empty_webhooks(begun))
+            is_all = found[-1].number == 0
+            if is_all:
+                await connection.execute(queries.empty_webhook(journal.webhook_id))
             await commit(connection)
-        return Forgotten(facts=len(found), payloads=len(begun))
+        return Forgotten(facts=len(found), payloads=int(is_all))
 
     async def forget_webhooks(self, *, received_before_ms: int) -> Forgotten:
         """Delete a batch of old alerts that came to nothing."""

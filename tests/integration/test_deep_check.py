@@ -229,6 +229,17 @@ async def test_what_is_gone_at_the_second_look_was_never_there(ended: Books) -> 
     assert await ended.store.count_raised_alarms() == 0
 
 
+async def test_a_symbol_that_the_exchange_does_not_tell_about(opened: Books) -> None:
+    cycle = replace(new_cycle(key="k2", symbol="GONEUSDT"), accepted_at_ms=wall_ms())
+    webhook_id = await opened.store.record_webhook(PAYLOAD, received_at_ms=wall_ms())
+    await opened.store.begin_cycle(webhook_id, cycle)
+    checked = await jobs.check_deeply(opened.settings, wait=at_once)
+    assert (checked.symbols, checked.findings) == ((BTC, "GONEUSDT"), ())
+    assert [line for line in checked.as_text().splitlines() if "GONE" in line] == [
+        "not checked: GONEUSDT: -1121: Invalid symbol. (HTTP 400)"
+    ]
+
+
 async def test_rules_are_stored(ended: Books) -> None:
     listed = await jobs.refresh_symbols(ended.settings)
     rules = await ended.store.rules(BTC)
