@@ -8,17 +8,20 @@ its folder is, and to count nobody. Each run is a process of its own, which impo
 import asyncio
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 import structlog
 from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import State
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
 from prefect.runtime import flow_run
-from prefect.states import Completed
+from prefect.server.schemas.schedules import CronSchedule as ServerCronSchedule
+from prefect.states import Completed, Scheduled
 from prefect.types.entrypoint import EntrypointType
 
 from config import Settings, load_settings
@@ -88,22 +91,50 @@ async def serve_all() -> None:
         await runner.aadd_deployment(deployment)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(runner.start())
-        tasks.create_task(_keep_deployed(runner))
+        tasks.create_task(_look_after(runner))
 
 
-async def _keep_deployed(runner: Runner) -> None:
-    """Deploy again what the server does not know (any more): its database may be a new one."""
+async def _look_after(runner: Runner) -> None:
+    """See that the server knows every deployment, and when its next run is due."""
     while True:
-        await asyncio.sleep(LOOK_EVERY_S)
         async with get_client() as client:
-            if await client.api_healthcheck() is not None:
-                continue  # away; the runner goes on asking, too
-            for deployment in _deployments():
-                try:
-                    await client.read_deployment_by_name(deployment.full_name)
-                except ObjectNotFound:
-                    log.warning("deployment was gone from the server", name=deployment.full_name)
-                    await runner.aadd_deployment(deployment)
+            if await client.api_healthcheck() is None:  # or it is away; the runner waits, too
+                for deployment in _deployments():
+                    await _look_after_one(runner, client, deployment)
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _look_after_one(
+    runner: Runner, client: PrefectClient, deployment: RunnerDeployment
+) -> None:
+    try:
+        known = await client.read_deployment_by_name(deployment.full_name)
+    except ObjectNotFound:  # its database is a new one
+        log.warning("deployment was gone from the server", name=deployment.full_name)
+        await runner.aadd_deployment(deployment)
+        return
+    if known.paused:
+        return
+    for schedule in known.schedules:
+        if schedule.active and isinstance(schedule.schedule, CronSchedule):
+            await _schedule_next(client, known.id, schedule.id, schedule.schedule)
+
+
+async def _schedule_next(
+    client: PrefectClient, deployment_id: UUID, schedule_id: UUID, schedule: CronSchedule
+) -> None:
+    """Schedule the next run as the server's own scheduler would: under its key, so once.
+
+    The scheduler of Prefect 3.8.8 fails on SQLAlchemy 2.1 ("Can't evaluate bulk DML statement"):
+    it schedules nothing, and says so in the server's log only.
+    """
+    times = ServerCronSchedule(cron=schedule.cron, timezone=schedule.timezone)
+    (next_at,) = await times.get_dates(n=1, start=datetime.now(tz=UTC))
+    await client.create_flow_run_from_deployment(
+        deployment_id,
+        state=Scheduled(scheduled_time=next_at),
+        idempotency_key=f"scheduled {deployment_id} {schedule_id} {next_at}",
+    )
 
 
 def _deployments() -> list[RunnerDeployment]:
