@@ -14,8 +14,15 @@ import structlog
 from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
@@ -97,16 +104,19 @@ async def serve_all() -> None:
 async def _look_after(runner: Runner) -> None:
     """See that the server knows every deployment, and when its next run is due."""
     while True:
-        async with get_client() as client:
-            if await client.api_healthcheck() is None:  # or it is away; the runner waits, too
+        await asyncio.sleep(LOOK_EVERY_S)  # first: a scheduler of the server's own takes seconds
+        try:
+            async with get_client() as client:
                 for deployment in _deployments():
-                    await _look_after_one(runner, client, deployment)
-        await asyncio.sleep(LOOK_EVERY_S)
+                    await look_after_one(runner, client, deployment)
+        except Exception as error:  # noqa: BLE001 - the top of a task: what runs must not end with it
+            log.warning("the server was not asked", error=repr(error)[:300])
 
 
-async def _look_after_one(
+async def look_after_one(
     runner: Runner, client: PrefectClient, deployment: RunnerDeployment
 ) -> None:
+    """Deploy what the server does not know (any more), or schedule the next run of what it does."""
     try:
         known = await client.read_deployment_by_name(deployment.full_name)
     except ObjectNotFound:  # its database is a new one
@@ -117,24 +127,34 @@ async def _look_after_one(
         return
     for schedule in known.schedules:
         if schedule.active and isinstance(schedule.schedule, CronSchedule):
-            await _schedule_next(client, known.id, schedule.id, schedule.schedule)
+            await _schedule_next(client, known.id, schedule.schedule)
 
 
 async def _schedule_next(
-    client: PrefectClient, deployment_id: UUID, schedule_id: UUID, schedule: CronSchedule
+    client: PrefectClient, deployment_id: UUID, schedule: CronSchedule
 ) -> None:
-    """Schedule the next run as the server's own scheduler would: under its key, so once.
+    """Schedule the next run of a deployment, unless it is.
 
     The scheduler of Prefect 3.8.8 fails on SQLAlchemy 2.1 ("Can't evaluate bulk DML statement"):
     it schedules nothing, and says so in the server's log only.
     """
     times = ServerCronSchedule(cron=schedule.cron, timezone=schedule.timezone)
     (next_at,) = await times.get_dates(n=1, start=datetime.now(tz=UTC))
-    await client.create_flow_run_from_deployment(
-        deployment_id,
-        state=Scheduled(scheduled_time=next_at),
-        idempotency_key=f"scheduled {deployment_id} {schedule_id} {next_at}",
+    waiting = await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[deployment_id]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        ),
+        # Both said: this server refuses the client's defaults.
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+        limit=200,
     )
+    if all(run.expected_start_time != next_at for run in waiting):
+        await client.create_flow_run_from_deployment(
+            deployment_id,
+            state=Scheduled(scheduled_time=next_at),
+            idempotency_key=f"next {deployment_id} {next_at}",
+        )
 
 
 def _deployments() -> list[RunnerDeployment]:

@@ -1,10 +1,15 @@
 """Scheduled work's command line, and what Prefect is told of it."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
 from prefect.utilities.importtools import import_object
 
 from flows import deployments, jobs, scheduled
@@ -61,6 +66,61 @@ def test_every_deployment_has_a_schedule_and_names_a_flow_that_can_be_imported()
         assert deployment.entrypoint is not None
         assert import_object(deployment.entrypoint) is work
         assert work.retries == deployments.RETRIES
+
+
+class Server:
+    """A Prefect server as its client sees it, with one deployment, or none (a new database)."""
+
+    def __init__(self, *, is_new: bool = False, is_paused: bool = False) -> None:
+        self.is_new = is_new
+        schedule = SimpleNamespace(
+            active=True, schedule=CronSchedule(cron="12 0 * * *", timezone="UTC")
+        )
+        self.known = SimpleNamespace(id=uuid4(), paused=is_paused, schedules=[schedule])
+        self.runs: list[datetime] = []
+        self.deployed: list[str] = []
+
+    async def read_deployment_by_name(self, name: str) -> SimpleNamespace:
+        if self.is_new:
+            raise ObjectNotFound(Exception("404"))
+        return self.known
+
+    async def read_flow_runs(self, **_: Any) -> list[SimpleNamespace]:
+        return [SimpleNamespace(expected_start_time=at) for at in self.runs]
+
+    async def create_flow_run_from_deployment(self, _: UUID, *, state: Any, **__: Any) -> None:
+        self.runs.append(state.state_details.scheduled_time)
+
+    async def aadd_deployment(self, deployment: RunnerDeployment) -> None:
+        self.deployed.append(deployment.name)
+
+
+async def look(server: Server) -> None:
+    (report,) = (made for made in deployments._deployments() if made.name == "daily-report")
+    client: Any = server  # as the runner and as the client
+    await deployments.look_after_one(client, client, report)
+
+
+async def test_the_next_run_is_scheduled_once() -> None:
+    server = Server()
+    await look(server)
+    await look(server)
+    (at,) = server.runs
+    assert (at.hour, at.minute) == (0, 12)
+    assert timedelta(0) < at - datetime.now(tz=UTC) <= timedelta(days=1)
+    assert server.deployed == []
+
+
+async def test_nothing_is_scheduled_while_paused() -> None:
+    server = Server(is_paused=True)
+    await look(server)
+    assert (server.runs, server.deployed) == ([], [])
+
+
+async def test_a_server_with_a_new_database_is_told_of_the_deployment() -> None:
+    server = Server(is_new=True)
+    await look(server)
+    assert (server.runs, server.deployed) == ([], ["daily-report"])
 
 
 LISTED: dict[str, tuple[dict[str, Any], str]] = {
