@@ -37,11 +37,11 @@ class ExchangeBooks:
     """What the exchange lists of one symbol."""
 
     symbol: str
-    since_ms: int  # fills and income from then on
+    since_ms: int  # what happened before is not judged
     asked_at_ms: int  # before the first of the reads
-    fills: tuple[Fill, ...]
+    fills: tuple[Fill, ...]  # from a little earlier on, as income: clocks differ
     income: tuple[IncomeRecord, ...]
-    position: PositionChecked | None  # None: its answer did not name both sides
+    position: PositionChecked
     orders: tuple[OrderReported, ...]  # open ones
 
 
@@ -102,7 +102,8 @@ def _fills(books: ExchangeBooks, cycles: Sequence[Cycle]) -> Iterator[str]:
             yield f"trade {trade_id} is in the database {count} times"
     known = {fill.trade_id for _, fill in ours}
     for fill in books.fills:
-        if fill.trade_id not in known and fill.time_ms <= until_ms and _is_expected(fill, cycles):
+        is_judged = books.since_ms <= fill.time_ms <= until_ms
+        if is_judged and fill.trade_id not in known and _is_expected(fill, cycles):
             yield f"{_named(fill)} is not in the database{_whose(fill, cycles)}"
     for cycle, fill in ours:
         if not books.since_ms <= fill.time_ms <= until_ms:
@@ -158,8 +159,6 @@ def _value(value: object) -> str:
 
 
 def _position(books: ExchangeBooks, cycles: Sequence[Cycle]) -> Iterator[str]:
-    if books.position is None:
-        return
     cycle = next((cycle for cycle in cycles if cycle.is_open), None)
     for side in PositionSide:
         is_long = side is PositionSide.LONG

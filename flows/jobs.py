@@ -27,6 +27,7 @@ from core.daily_report import DailyReport, daily_report
 from core.domain.cycle import CLIENT_ID_PREFIX, Cycle
 from core.engine import AccountPicture, read_account
 from core.errors import RequestRefused
+from core.ports import IncomeRecord
 from core.reconciliation import ExchangeBooks, Finding, as_alarms, findings
 from flows.notices import make_notifier
 from flows.symbol_rules import Listed, store_listed, store_own
@@ -39,6 +40,7 @@ LOOK_AGAIN_AFTER_S: Final = 10.0
 _PAUSE_S: Final = 0.1  # between two batches: others write, too
 _DAY: Final = timedelta(days=1)
 _DAY_MS: Final = 24 * 3600 * 1000
+_CLOCKS_MAY_DIFFER_MS: Final = 60_000
 
 log = structlog.get_logger(__name__)
 
@@ -171,7 +173,7 @@ class _DeepCheck:
         for symbol in symbols:
             of_symbol = await self._store.load_open([symbol], ended_after_ms=ended_after_ms)
             try:
-                books = await self._books(symbol, of_symbol, picture, ended_after_ms)
+                books = await self._books(symbol, of_symbol, ended_after_ms)
             except RequestRefused as error:  # delisted; the others are checked all the same
                 refused.append(f"{symbol}: {error}")
                 continue
@@ -200,23 +202,27 @@ class _DeepCheck:
         return tuple(sorted(listed | set(traded) | with_orders))
 
     async def _books(
-        self,
-        symbol: str,
-        cycles: tuple[Cycle, ...],
-        picture: AccountPicture,
-        ended_after_ms: int,
+        self, symbol: str, cycles: tuple[Cycle, ...], ended_after_ms: int
     ) -> ExchangeBooks:
+        asked_at_ms = self._gateway.now_ms()
         # Cycles are checked as a whole, from their first execution on.
         since_ms = min([ended_after_ms, *(cycle.accepted_at_ms for cycle in cycles)])
-        since_ms = max(since_ms, picture.asked_at_ms - MOST_DAYS * _DAY_MS)
+        since_ms = max(since_ms, asked_at_ms - MOST_DAYS * _DAY_MS)
+        read_from_ms = since_ms - _CLOCKS_MAY_DIFFER_MS
+        fills = await self._gateway.fills(symbol, since_ms=read_from_ms, after_trade_id=None)
+        income: tuple[IncomeRecord, ...] = ()
+        if any(not cycle.is_open for cycle in cycles):  # the dearest read
+            income = await self._gateway.income(symbol, since_ms=read_from_ms)
+        # Last, because the cycles are read next, and these must be of the same moment.
+        orders = await self._gateway.open_orders(symbol)
         return ExchangeBooks(
             symbol=symbol,
             since_ms=since_ms,
-            asked_at_ms=picture.asked_at_ms,
-            fills=await self._gateway.fills(symbol, since_ms=since_ms, after_trade_id=None),
-            income=await self._gateway.income(symbol, since_ms=since_ms),
-            position=picture.positions.get(symbol),
-            orders=picture.orders.get(symbol, ()),
+            asked_at_ms=asked_at_ms,
+            fills=fills,
+            income=income,
+            position=await self._gateway.positions(symbol),
+            orders=tuple(report for _, report in orders),
         )
 
 

@@ -31,6 +31,7 @@ ENTRY, EXIT = "tb-c1-en0-1", "tb-c1-cl0-1"
 BOUGHT = a_fill(11, ENTRY, "0.004", "60000", time_ms=T0 + 1_000)
 SOLD = a_fill(12, EXIT, "0.004", "60300", side=Side.SELL, time_ms=T0 + 60_000)
 MINE = a_fill(13, "web_7", "0.001", "60100", time_ms=T0 + 30_000)
+EARLIER = a_fill(9, "tb-c0-tp0-1", "0.004", "60000", side=Side.SELL)
 ENDED_MS = T0 + 63_000
 NOW_MS = T0 + 3_600_000
 DAY_MS = 24 * 3_600_000
@@ -161,7 +162,10 @@ AGREED: dict[str, tuple[ExchangeBooks, tuple[Cycle, ...]]] = {
         (ended(BOUGHT, replace(SOLD, is_adjustment=True, trade_id=11)),),
     ),
     "less than one step left over": (books(position=held("0.0009")), (WHOLE,)),
-    "a position that the answer did not name": (books(position=None), (OPEN, WHOLE)[1:]),
+    "the end of an earlier cycle that is not looked at": (
+        books(since_ms=T0, fills=(replace(EARLIER, time_ms=T0 - 1), BOUGHT, SOLD)),
+        (WHOLE,),
+    ),
     "an order that is known": (
         replace(OPEN_BOOKS, orders=(resting("tb-c1-lv1-1"),)),
         (replace(OPEN, orders=(*OPEN.orders, LEVEL)),),
