@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from core.domain.cycle import Phase
 from core.models import Cycle
+from tests.integration.e2e.conftest import PRICES
 from tests.integration.e2e.programs import until
 from tests.integration.e2e.test_crashes import BARE, HEDGED, LADDER
 from tests.integration.e2e.world import Story, World, standing
@@ -114,7 +115,8 @@ def test_checks_that_take_too_long_are_unavailable_and_trade_nothing(world: Worl
 
 def test_check_that_got_no_answer_is_soon_made_again(world: World) -> None:
     failed = world.monitor.text.count("check failed")
-    world.fault("lose", method="GET", path="positionRisk", count=2)
+    # A read whose connection broke goes again once: both are lost, for every symbol.
+    world.fault("lose", method="GET", path="positionRisk", count=2 * len(PRICES))
     world.control("streams", {"action": "drop", "route": "market"})
     until(
         lambda: world.monitor.text.count("check failed") > failed,
