@@ -8,12 +8,14 @@ import difflib
 import io
 import os
 from collections.abc import Iterator
+from datetime import time
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv.parser import parse_stream
 from pydantic import (
@@ -36,10 +38,12 @@ from sqlalchemy.exc import ArgumentError
 from core.domain.guards import Guards
 from core.domain.settings import MultiplierMode, OnHedgeFailed, Policy
 from core.errors import ConfigInvalid, FieldError
+from core.notice_rules import Hours, NoticeLevel, parse_hours, parse_time
 from core.passwords import is_hash
 from core.schemas.webhook import parse_symbol
 from core.senders import Networks, parse_networks
 
+VERSION: Final = "0.1.0"  # as in pyproject.toml
 DEFAULT_DATABASE: Final = "sqlite:///data/tradebox.sqlite3"
 # Its own: whatever is started with EXCHANGE=demo must not look into paper's cycles.
 DEMO_DATABASE: Final = "sqlite:///data/demo.sqlite3"
@@ -175,6 +179,17 @@ class Settings(BaseSettings):
 
     retention_days: Annotated[int, Field(ge=0, le=36_500)] = 90  # 0: everything is kept
 
+    # Addresses of Apprise's, each with its token; not set: nobody is told anything.
+    notify_urls: SecretStr | None = None
+    notify_level: NoticeLevel = NoticeLevel.CYCLES
+    notify_timezone: str = "UTC"  # of the two below
+    notify_quiet_hours: Annotated[Hours | None, NoDecode] = None
+    notify_summary_at: Annotated[time | None, NoDecode, Field(validate_default=True)] = time(8)
+
+    sentry_dsn: SecretStr | None = None  # not set: nothing is reported to anybody
+    sentry_environment: str = ""  # empty: the exchange's name
+    sentry_traces: Annotated[float, Field(ge=0, le=1)] = 0  # share of the flows that are reported
+
     prefect_api_url: str | None = None
     log_level: LogLevel = LogLevel.INFO
 
@@ -296,7 +311,13 @@ class Settings(BaseSettings):
         return value.strip() if isinstance(value, str) else value
 
     @field_validator(
-        "exchange", "flat_action", "funds_check", "on_hedge_failed", "mg_mode", mode="before"
+        "exchange",
+        "flat_action",
+        "funds_check",
+        "on_hedge_failed",
+        "mg_mode",
+        "notify_level",
+        mode="before",
     )
     @classmethod
     def _lower(cls, value: object) -> object:
@@ -316,6 +337,60 @@ class Settings(BaseSettings):
     @classmethod
     def _split_networks(cls, value: object) -> object:
         return parse_networks(value) if isinstance(value, str) else value
+
+    @field_validator("notify_quiet_hours", mode="before")
+    @classmethod
+    def _split_hours(cls, value: object) -> object:
+        return parse_hours(value) if isinstance(value, str) else value
+
+    @field_validator("notify_summary_at", mode="before")
+    @classmethod
+    def _read_time(cls, value: object) -> object:
+        if isinstance(value, str):
+            return None if value.lower() == "off" else parse_time(value)
+        return value
+
+    @field_validator("notify_summary_at")
+    @classmethod
+    def _demand_loud_hour(cls, value: time | None, info: ValidationInfo) -> time | None:
+        quiet = info.data.get("notify_quiet_hours")
+        if value is not None and quiet is not None and value in quiet:
+            raise ValueError(
+                f"{value:%H:%M} lies in NOTIFY_QUIET_HOURS {quiet}; take another time, or off"
+            )
+        return value
+
+    @field_validator("notify_timezone")
+    @classmethod
+    def _check_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("is no time zone; write it as Europe/Berlin") from None
+        return value
+
+    @field_validator("notify_urls")
+    @classmethod
+    def _check_channels(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            # Not at the top: it takes seconds, and most installations have no channel.
+            from core.clients.notice_channels import open_channels
+
+            open_channels(value.get_secret_value())
+        return value
+
+    @field_validator("sentry_dsn")
+    @classmethod
+    def _check_dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        parts = urlsplit(value.get_secret_value()) if value is not None else None
+        if parts is not None and not (
+            parts.scheme in ("http", "https")
+            and parts.username
+            and parts.hostname
+            and parts.path.rpartition("/")[2].isdigit()
+        ):
+            raise ValueError("must be a DSN as Sentry shows it: https://key@host/number")
+        return value
 
     @field_validator("client_cert_value")
     @classmethod

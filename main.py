@@ -31,7 +31,6 @@ from core.clients.binance import BinanceGateway
 from core.clients.binance_rest import connect_gateway
 from core.clients.db_async import make_engine
 from core.clients.key_permissions import Key
-from core.clients.notices import NoticeQueue
 from core.clients.sql_store import SqlCycleStore
 from core.errors import (
     AlertClosed,
@@ -60,9 +59,10 @@ from flows.answers import shown_answer
 from flows.body import read_limited
 from flows.connections import Connections, guarded_by
 from flows.door import BODY_LIMIT, SENDER, Door, DoorRules
+from flows.error_reports import start_error_reports
 from flows.health import Health
 from flows.intake import AlertRefused, Intake, Sender, TimeIsUp, Tolerance, two_seconds
-from flows.notices import make_notifier
+from flows.notices import make_notices
 from flows.outside import Outside
 from flows.positions_flow import Entries
 from flows.reports import reporting
@@ -141,8 +141,8 @@ def create_app(
 ) -> FastAPI:
     """Return the app; `connect` gives the exchange, `time_is_up` ends an alert's time."""
     engine = make_engine(settings.async_url)
-    notices = NoticeQueue(make_notifier(settings))
-    store = SqlCycleStore(engine, on_alarm=notices.put)
+    notices = make_notices(settings)
+    store = SqlCycleStore(engine, on_notice=notices.put)
     book = SecretBook(store, installation=settings.webhook_secret)
 
     @contextlib.asynccontextmanager
@@ -366,6 +366,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_BAD_CONFIG
     set_up_logging(settings.log_level.value, secrets=secret_texts(settings))
+    start_error_reports(settings, component="api")
     found = file_findings(env_file=env_file(), sqlite_file=settings.sqlite_path)
     if dangers := tell(found, is_live=settings.is_live):
         sys.stderr.writelines(f"{danger}\n" for danger in dangers)

@@ -35,12 +35,21 @@ from core.domain.alarms import RaisedAlarm
 from core.domain.cycle import Cycle, Leg, OperatorAction, OrderState
 from core.domain.guards import Kill
 from core.domain.webhook import AlertSecret
-from core.errors import AlertInvalid, ConfigInvalid, ExchangeError, GuardRefused, StoreError
+from core.errors import (
+    AlertInvalid,
+    ConfigInvalid,
+    ExchangeError,
+    GuardRefused,
+    NoticeUndelivered,
+    StoreError,
+)
 from core.money import shown
 from core.narration import net_pnl
 from core.passwords import hashed
+from core.ports import Notice, Topic
 from core.schemas.webhook import parse_alert, parse_symbol
 from flows.adopt import Asked, adopt_position
+from flows.notices import make_notifiers
 
 EXIT_NOT_DONE: Final = 1
 EXIT_USAGE: Final = 2
@@ -72,21 +81,28 @@ def main(arguments: Sequence[str]) -> int:
         if options.command == "password":
             return show_hash()
         settings = load_settings()
+        if options.command == "notify-test":
+            return send_test_notice(settings)
+        return _with_database(settings, options)
+    except ConfigInvalid as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_NOT_DONE
+
+
+def _with_database(settings: Settings, options: argparse.Namespace) -> int:
+    try:
         if settings.sqlite_path is not None and not settings.sqlite_path.exists():
             sys.stderr.write(f"operate: there is no database {settings.shown_url} yet\n")
             return EXIT_NOT_DONE
         return asyncio.run(_carry_out(settings, options))
-    except ConfigInvalid as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_USAGE
     except StoreError as error:
         first = str(error).splitlines()[0]
         sys.stderr.write(f"operate: database {settings.shown_url}: {first}\n")
         return EXIT_NOT_DONE
     except (AlertInvalid, ExchangeError, GuardRefused) as error:
         sys.stderr.write(f"operate: {error}\n")
-        return EXIT_NOT_DONE
-    except KeyboardInterrupt:
         return EXIT_NOT_DONE
 
 
@@ -288,6 +304,34 @@ async def settle(settings: Settings, number: int | None) -> int:
     return 0
 
 
+def send_test_notice(settings: Settings) -> int:
+    """Send one notice to every channel, whatever its level and hour, and tell what came of it."""
+    channels = make_notifiers(settings)
+    if not channels:
+        _say("NOTIFY_URLS is not set: nobody is told anything")
+        return EXIT_NOT_DONE
+    notice = Notice(
+        kind="test",
+        symbol="",
+        cycle=None,
+        title="Tradebox: a test",
+        text=f"Sent by {_asker()}. Notices of level {settings.notify_level} come this way.",
+        severity=None,
+        at_ms=_now_ms(),
+        topic=Topic.DETAIL,
+    )
+    failed = 0
+    for number, channel in enumerate(channels, start=1):
+        try:
+            channel.notify(notice)
+        except NoticeUndelivered as error:
+            failed += 1
+            _say(str(error))
+        else:
+            _say(f"channel {number} of {len(channels)} has taken it")
+    return EXIT_NOT_DONE if failed else 0
+
+
 async def keep_secrets(settings: Settings, options: argparse.Namespace) -> int:
     """Make a secret of a source of alerts, list them all, or revoke one."""
     async with _store(settings) as store:
@@ -440,6 +484,7 @@ def _add_safety_commands(commands: "argparse._SubParsersAction[argparse.Argument
     how.add_argument("--close-all", action="store_true", help="and close every open cycle")
     how.add_argument("--undo", action="store_true", help="let alerts open cycles again")
     _add_wait(kill)
+    commands.add_parser("notify-test", help="send one notice to every channel of NOTIFY_URLS")
     commands.add_parser("alarms", help="show the alarms that nobody has settled")
     settle = commands.add_parser("settle", help="settle an alarm: it was looked at")
     which = settle.add_mutually_exclusive_group(required=True)

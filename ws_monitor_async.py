@@ -17,9 +17,11 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from functools import partial
+from zoneinfo import ZoneInfo
 
 import structlog
 import uvloop
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from config import Settings, get_settings, parse_symbols
 from core.account_checks import AccountChecks
@@ -28,8 +30,9 @@ from core.clients.binance_rest import connect_gateway
 from core.clients.binance_stream import AccountStream, MarketStream
 from core.clients.db_async import make_engine
 from core.clients.db_notify import Notifications
-from core.clients.notices import NoticeQueue
+from core.clients.notices import Notices
 from core.clients.sql_store import SqlCycleStore
+from core.clients.sql_summaries import SqlSummaries
 from core.domain.alarms import Alarm, AlarmKind
 from core.domain.band import Band
 from core.domain.cycle import (
@@ -50,13 +53,15 @@ from core.errors import (
     StoreError,
     TradeboxError,
 )
-from core.logging_setup import set_up_logging
+from core.logging_setup import secret_texts, set_up_logging
 from core.narration import narrate
-from core.ports import Lease
+from core.ports import Clock, Lease
 from core.told_executions import ToldExecutions
 from core.translate import AccountEvent, FundingNews, OrderNews, PositionNews
+from flows.daily_summary import tell_each_day
+from flows.error_reports import start_error_reports
 from flows.news import handle_by_flow
-from flows.notices import make_notifier
+from flows.notices import make_notices
 from flows.reports import reporting
 from flows.symbol_rules import store_listed, store_own
 
@@ -567,16 +572,16 @@ async def main(arguments: Sequence[str]) -> int:
     """Compose the monitor and run it until SIGINT or SIGTERM; return the exit status."""
     settings = get_settings()
     symbols = _symbols(arguments, settings)
-    secrets = (settings.api_key, settings.api_secret)
-    set_up_logging(settings.log_level, secrets=[s.get_secret_value() for s in secrets])
+    set_up_logging(settings.log_level, secrets=secret_texts(settings))
+    start_error_reports(settings, component="monitor")
     gateway = connect_gateway(
         base_url=settings.rest_url,
         api_key=settings.api_key.get_secret_value(),
         api_secret=settings.api_secret,
         share_percent=int(settings.rate_share * 100),
     )
-    notices = NoticeQueue(make_notifier(settings))
-    store = SqlCycleStore(make_engine(settings.async_url), on_alarm=notices.put)
+    notices, engine = make_notices(settings), make_engine(settings.async_url)
+    store = SqlCycleStore(engine, on_notice=notices.put)
     monitor = Monitor(
         symbols=symbols,
         gateway=gateway,
@@ -586,13 +591,30 @@ async def main(arguments: Sequence[str]) -> int:
         owner=f"{socket.gethostname()}-{os.getpid()}-{time.time_ns() % 10**6}",
     )
     log.info("monitor starts", symbols=",".join(symbols), exchange=settings.exchange)
+    summing_up = asyncio.create_task(_tell_each_day(settings, engine, gateway, notices))
     try:
         with reporting(settings, name="monitor"):
             return await _until_stopped(monitor)
     finally:
+        summing_up.cancel()
+        await asyncio.gather(summing_up, return_exceptions=True)
         await gateway.close()
         await store.close()
         await asyncio.to_thread(notices.close)
+
+
+async def _tell_each_day(
+    settings: Settings, engine: AsyncEngine, clock: Clock, notices: Notices
+) -> None:
+    if settings.notify_urls is None or settings.notify_summary_at is None:
+        return
+    await tell_each_day(
+        SqlSummaries(engine),
+        at=settings.notify_summary_at,
+        zone=ZoneInfo(settings.notify_timezone),
+        now_ms=clock.now_ms,
+        put=notices.put,
+    )
 
 
 async def _until_stopped(monitor: Monitor) -> int:

@@ -15,6 +15,7 @@ TradeboxError
 │   ├── RequestTooLate       it was not sent, its timestamp is too old: decide anew
 │   ├── OutcomeUnknown       it may have been processed: find out before asking again
 │   └── ExchangeUnavailable  it was not sent or not taken: ask again later
+├── NoticeUndelivered        log it: people look at the alarms elsewhere too
 └── StoreError
     ├── StoreUnavailable     the database is away: decide nothing, send nothing
     ├── CommitUnclear        the commit may have happened: send nothing, read the row again
@@ -173,3 +174,7 @@ class AlertClosed(StoreError):
 
 class StoreConflict(StoreError):
     """A row that must be unique is there already, as another cycle's; nothing was written."""
+
+
+class NoticeUndelivered(TradeboxError):
+    """A channel did not take a notice; it is not tried again."""

@@ -18,12 +18,25 @@ import structlog
 from pydantic import BaseModel, SecretStr
 from structlog.typing import EventDict, ExcInfo, Processor
 
+from core.alert_secrets import PREFIX
+
 HIDDEN: Final = "***"
+FAILURE: Final = "_failure"
 _SHORTEST_SECRET: Final = 4  # anything shorter would be found inside ordinary words
 _SECRET_NAMES: Final = re.compile(r"secret|password|token|signature|api_?key|authorization|cookie")
-# In addresses: what signs a request, and the password before the host.
-_SECRET_PARTS: Final = re.compile(r"(?<=signature=)[^&\s]+|(?<=:)[^:/@\s]+(?=@)")
+# In addresses: what signs a request, and the password before the host. Anywhere: secrets of alerts
+# that we made, of which nothing but digests is known here.
+_SECRET_PARTS: Final = re.compile(
+    rf"(?<=signature=)[^&\s]+|(?<=:)[^:/@\s]+(?=@)|\b{PREFIX}[A-Za-z0-9_-]{{32,}}"
+)
+# Addresses whose every part may be a token, and what is too short for one.
+_ALL_SECRET: Final = ("notify_urls", "sentry_dsn")
+_SHORTEST_TOKEN: Final = 8
 _FRAMES_SHOWN: Final = 8
+_CHATTY: Final = (  # their lesser lines hold addresses, or say nothing
+    *("aiosqlite", "alembic", "apprise", "asyncio", "httpx"),
+    *("sentry_sdk", "sqlalchemy", "urllib3", "uvicorn"),
+)
 _OWN_KEYS: Final = ("timestamp", "level", "event", "color_message")  # the last is uvicorn's
 
 
@@ -64,19 +77,35 @@ def set_up_logging(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("aiosqlite", "alembic", "asyncio", "httpx", "sqlalchemy", "uvicorn"):
+    for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def secret_texts(settings: BaseModel) -> list[str]:
     """Return every secret of the settings; of an address, its password."""
-    values = [getattr(settings, name) for name in type(settings).model_fields]
-    texts = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-    passwords = [urlsplit(text).password for text in texts if "://" in text]
-    return [
-        *(text for text in texts if "://" not in text),
-        *(form for word in passwords if word for form in (word, unquote(word))),
-    ]
+    values = {name: getattr(settings, name) for name in type(settings).model_fields}
+    found: list[str] = []
+    for name, value in values.items():
+        if not isinstance(value, SecretStr):
+            continue
+        text = value.get_secret_value()
+        if "://" not in text:
+            found.append(text)
+        elif name in _ALL_SECRET:
+            found += _long_parts(text)
+        else:
+            found += _both_forms(urlsplit(text).password)
+    return found
+
+
+def _both_forms(word: str | None) -> list[str]:
+    return [word, unquote(word)] if word else []
+
+
+def _long_parts(addresses: str) -> list[str]:
+    """Return what may be a token of such addresses: too much is hidden rather than too little."""
+    words = re.split(r"[\s,;:/@?&=#]+", addresses)
+    return [form for word in words if len(word) >= _SHORTEST_TOKEN for form in _both_forms(word)]
 
 
 class Redaction:
@@ -96,6 +125,21 @@ class Redaction:
             elif not isinstance(value, bool | int | float | None):
                 event[name] = self.hide(str(value))
         return event
+
+    def clean(self, value: Any) -> Any:
+        """Return a copy of nested values without secrets: in texts, and under names like one."""
+        match value:
+            case str():
+                return self.hide(value)
+            case dict():
+                return {
+                    name: HIDDEN if _SECRET_NAMES.search(str(name).lower()) else self.clean(inner)
+                    for name, inner in value.items()
+                }
+            case list() | tuple():
+                return [self.clean(inner) for inner in value]
+            case _:
+                return value
 
     def hide(self, text: str) -> str:
         """Return the text without secrets."""
@@ -120,6 +164,7 @@ def _with_failure(logger: Any, method: str, event: EventDict) -> EventDict:
     error = _exception(info)
     if error is not None:
         frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_SHOWN:]
+        event[FAILURE] = error  # for handlers that make more of it than a line
         event["error"] = f"{type(error).__name__}: {error}"
         event["at"] = " > ".join(f"{_short(f.filename)}:{f.lineno}:{f.name}" for f in frames)
     return event

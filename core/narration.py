@@ -50,6 +50,15 @@ def net_pnl(cycle: Cycle) -> Decimal:
     return cycle.ledger.realised + cycle.funding - cycle.ledger.commissions
 
 
+def shown_result(cycle: Cycle) -> str:
+    """Return what the cycle earned, part by part."""
+    ledger = cycle.ledger
+    return (
+        f"realised {shown(ledger.realised)}, fees {shown(ledger.commissions)}, "
+        f"funding {shown(cycle.funding)}, net {shown(net_pnl(cycle))} {cycle.rules.quote_asset}"
+    )
+
+
 def _lines(before: Cycle, after: Cycle) -> Iterator[Line]:
     known = {order.client_order_id: order for order in before.orders}
     for order in after.orders:
@@ -119,10 +128,11 @@ def _progress(order: OrderState, executed: Decimal) -> str:
 
 
 def _sides(cycle: Cycle) -> str:
-    return f"LONG {_leg(cycle.long)}, SHORT {_leg(cycle.short)}"
+    return f"LONG {shown_leg(cycle.long)}, SHORT {shown_leg(cycle.short)}"
 
 
-def _leg(leg: Leg) -> str:
+def shown_leg(leg: Leg) -> str:
+    """Return what one side holds, and at which average price."""
     if not leg.quantity:
         return "0"
     # An entry of 0: the execution is known, its price is still being read.
@@ -140,9 +150,4 @@ def _phase_lines(cycle: Cycle) -> Iterator[Line]:
     if cycle.phase is Phase.CLOSING:
         yield Line(text=f"closing ({cycle.close_reason})")
     elif cycle.phase is Phase.ENDED:
-        ledger = cycle.ledger
-        yield Line(
-            text=f"closed ({cycle.close_reason}): realised {shown(ledger.realised)}, "
-            f"fees {shown(ledger.commissions)}, funding {shown(cycle.funding)}, "
-            f"net {shown(net_pnl(cycle))} {cycle.rules.quote_asset}"
-        )
+        yield Line(text=f"closed ({cycle.close_reason}): {shown_result(cycle)}")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from typing import Protocol
 
 from core.domain.alarms import Severity
@@ -276,21 +277,30 @@ class RunReport:
     message: str = ""
 
 
+class Topic(StrEnum):
+    """What a notice is about; people choose how much of it they want to hear."""
+
+    ALARM = "alarm"
+    CYCLE = "cycle"  # one was opened or closed; the summary of a day
+    DETAIL = "detail"  # what happens within a cycle: a level, a hedge
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something that people should hear of at once."""
+    """Something that people may want to hear of at once."""
 
-    kind: str  # of the alarm
+    kind: str  # of the alarm, or what happened
     symbol: str
     cycle: str | None  # its key; None: of the symbol as such
     title: str  # one short line
     text: str  # what happened, and what to do
-    severity: Severity
+    severity: Severity | None  # of the alarm; None: it is none
     at_ms: int
+    topic: Topic = Topic.ALARM
 
 
 class Notifier(Protocol):
-    """How people hear of it: mail, messenger, … Called once the alarm is committed.
+    """How people hear of it: mail, messenger, … Called once what happened is committed.
 
     It is called on a thread of its own, never on the event loop, for one notice at a time: it may
     take its time and may raise, trading waits for neither.

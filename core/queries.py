@@ -64,6 +64,7 @@ def table(model: type[SQLModel]) -> Table:
 ALARM = table(models.Alarm)
 ALERT_SECRET = table(models.AlertSecret)
 CYCLE = table(models.Cycle)
+DAILY_SUMMARY = table(models.DailySummary)
 FACT = table(models.Fact)
 FILL = table(models.Fill)
 LEASE = table(models.MonitorLease)
@@ -445,6 +446,24 @@ def open_exposures() -> Rows:
 def net_pnls_ended(*, since: datetime) -> Rows:
     """Select what each cycle that ended since then earned; added up outside, where it is exact."""
     return select(CYCLE.c.net_pnl).where(CYCLE.c.ended_at >= since)
+
+
+def results_ended(*, since: datetime, until: datetime) -> Rows:
+    """Select symbol, quote asset and result of each cycle that ended since then, before `until`."""
+    columns = (CYCLE.c.symbol, SYMBOL.c.quote_asset, CYCLE.c.net_pnl)
+    listed = CYCLE.outerjoin(SYMBOL, SYMBOL.c.symbol == CYCLE.c.symbol)
+    is_then = (CYCLE.c.ended_at >= since) & (CYCLE.c.ended_at < until)
+    return select(*columns).select_from(listed).where(is_then).order_by(CYCLE.c.symbol)
+
+
+def count_open_cycles() -> Rows:
+    """Count the open cycles."""
+    return select(func.count()).select_from(CYCLE).where(_is_open())
+
+
+def claim_summary(day: str, *, at: datetime) -> Insert:
+    """Take the summary of a day upon oneself; the primary key lets one process do so."""
+    return insert(DAILY_SUMMARY).values(day=day, claimed_at=at)
 
 
 def last_ended(symbol: str, *, never_traded: Sequence[CloseReason]) -> Rows:

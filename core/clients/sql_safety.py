@@ -21,7 +21,7 @@ from core.ports import Notice
 # A cycle that bought nothing starts no cool-down.
 _NEVER_TRADED = (CloseReason.ENTRY_EXPIRED, CloseReason.ENTRY_FAILED)
 
-OnAlarm = Callable[[Notice], None]
+OnNotice = Callable[[Notice], None]
 
 
 def silent(notice: Notice) -> None:
@@ -67,9 +67,9 @@ async def account_state(
 class SqlSafety(SqlTransactions):
     """The part of the store that people, health and new alerts ask."""
 
-    def __init__(self, engine: AsyncEngine, *, on_alarm: OnAlarm) -> None:
+    def __init__(self, engine: AsyncEngine, *, on_notice: OnNotice) -> None:
         super().__init__(engine)
-        self._on_alarm = on_alarm
+        self._on_notice = on_notice
 
     async def account_state(self, guards: Guards, *, symbol: str, now_ms: int) -> AccountState:
         """Return what these guards look at for a new cycle on the symbol."""
@@ -110,24 +110,19 @@ class SqlSafety(SqlTransactions):
         belongs = {"cycle_id": None, "symbol": symbol}
         async with self.writing() as connection:
             is_new = await raise_alarm(connection, belongs, alarm)
-            await self.commit_alarms(connection, (alarm,) if is_new else (), symbol, None)
+            notice = notice_of(alarm, symbol=symbol, cycle=None)
+            await self.commit_and_tell(connection, (notice,) if is_new else ())
 
-    async def commit_alarms(
-        self,
-        connection: AsyncConnection,
-        raised: Sequence[Alarm],
-        symbol: str,
-        cycle: str | None,
-    ) -> None:
-        """End the transaction, then tell of the alarms in it.
+    async def commit_and_tell(self, connection: AsyncConnection, notices: Sequence[Notice]) -> None:
+        """End the transaction, then tell what happened in it.
 
         Also where the commit is unclear: told twice is better than not at all.
         """
         try:
             await commit(connection)
         finally:
-            for alarm in raised:
-                self._on_alarm(notice_of(alarm, symbol=symbol, cycle=cycle))
+            for notice in notices:
+                self._on_notice(notice)
 
     async def raised_alarms(self, limit: int) -> tuple[RaisedAlarm, ...]:
         """Return the newest alarms that nobody has settled."""

@@ -15,6 +15,7 @@ from core import queries
 from core.clients import rows
 from core.clients.alert_store import LEASE_MS, UNLISTED, is_lease_held, merged_rules
 from core.clients.clean import MAX_SYMBOL, clean_id, clean_payload, clean_text
+from core.clients.notices import notice_of
 from core.clients.sql_cycles import (
     KnownCycles,
     execute_each,
@@ -24,7 +25,7 @@ from core.clients.sql_cycles import (
     save_step,
 )
 from core.clients.sql_leases import acquired, change_lease, database_ms, lost, require_lease
-from core.clients.sql_safety import OnAlarm, SqlSafety, account_state, lock_switch, silent
+from core.clients.sql_safety import OnNotice, SqlSafety, account_state, lock_switch, silent
 from core.clients.sql_transactions import commit
 from core.domain.cycle import Cycle, Fact, OperatorAction, Phase, PositionSide
 from core.domain.guards import NO_GUARDS, Guards, Kill, guard_refusals
@@ -41,6 +42,7 @@ from core.errors import (
     SymbolBusy,
 )
 from core.money import ZERO
+from core.news import news_of
 from core.ports import Lease, OperatorRequest, StepFunction
 
 MAX_KNOWN = 256  # cycles: more than a process has symbols
@@ -49,9 +51,9 @@ MAX_KNOWN = 256  # cycles: more than a process has symbols
 class SqlCycleStore(SqlSafety):
     """An `AlertStore` (and so a `CycleStore`) on PostgreSQL or SQLite."""
 
-    def __init__(self, engine: AsyncEngine, *, on_alarm: OnAlarm = silent) -> None:
-        """Keep cycles in the database of `engine`; `on_alarm` hears of alarms that are new."""
-        super().__init__(engine, on_alarm=on_alarm)
+    def __init__(self, engine: AsyncEngine, *, on_notice: OnNotice = silent) -> None:
+        """Keep cycles in the database of `engine`; `on_notice` hears of new alarms and of news."""
+        super().__init__(engine, on_notice=on_notice)
         self._known = KnownCycles(limit=MAX_KNOWN)
 
     # --- CycleStore ---
@@ -468,7 +470,9 @@ class SqlCycleStore(SqlSafety):
             raised = await save_step(
                 connection, result, version=version + 1, journal_length=journal_length
             )
-            await self.commit_alarms(connection, raised, result.cycle.symbol, result.cycle.key)
+            symbol, key = result.cycle.symbol, result.cycle.key
+            alarms = (notice_of(alarm, symbol=symbol, cycle=key) for alarm in raised)
+            await self.commit_and_tell(connection, (*alarms, *news_of(result)))
         self._known.keep(version + 1, result.cycle)
         return result
 

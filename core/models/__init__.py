@@ -5,6 +5,7 @@ from core.models.alert_secret import AlertSecret
 from core.models.binance_position import BinancePosition
 from core.models.binance_symbol import BinanceSymbol
 from core.models.cycle import Cycle
+from core.models.daily_summary import DailySummary
 from core.models.fact import Fact
 from core.models.fill import Fill
 from core.models.monitor_lease import MonitorLease
@@ -20,6 +21,7 @@ __all__ = [
     "BinancePosition",
     "BinanceSymbol",
     "Cycle",
+    "DailySummary",
     "Fact",
     "Fill",
     "MonitorLease",

@@ -241,7 +241,7 @@ class TestNotices:
         told: list[tuple[str, str | None, int]] = []
         store = SqlCycleStore(
             make_engine(migrated_url),
-            on_alarm=lambda notice: told.append((notice.kind, notice.cycle, notice.at_ms)),
+            on_notice=lambda notice: told.append((notice.kind, notice.cycle, notice.at_ms)),
         )
         cycle = await begun(store)
 
@@ -261,7 +261,7 @@ class TestNotices:
         told: list[tuple[str, str | None]] = []
         store = SqlCycleStore(
             make_engine(migrated_url),
-            on_alarm=lambda notice: told.append((notice.symbol, notice.cycle)),
+            on_notice=lambda notice: told.append((notice.symbol, notice.cycle)),
         )
         stopped = Alarm(kind=AlarmKind.SYMBOL_STOPPED, text="a bug", at_ms=START_MS)
         for symbol in ("AUSDT", "AUSDT", "BUSDT"):

@@ -1,7 +1,9 @@
 """The configuration: its sources, its defaults, and everything wrong with it in one message."""
 
+import tomllib
 import traceback
 from collections.abc import Iterator
+from datetime import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from config import (
 from core.domain.guards import NO_GUARDS, Guards
 from core.domain.settings import MultiplierMode, OnHedgeFailed, Policy
 from core.errors import ConfigInvalid
+from core.notice_rules import Hours, NoticeLevel
 
 LIVE = {
     "EXCHANGE": "live",
@@ -171,6 +174,13 @@ GOOD: dict[str, list[tuple[str, object]]] = {
     "PORT": [(" 8080 ", 8080)],
     "PAPER_URL": [("http://127.0.0.1:9000/", "http://127.0.0.1:9000")],
     "PREFECT_API_URL": [("https://prefect.internal/api", "https://prefect.internal/api")],
+    "NOTIFY_LEVEL": [("Everything", NoticeLevel.EVERYTHING)],
+    "NOTIFY_TIMEZONE": [("Europe/Berlin", "Europe/Berlin")],
+    "NOTIFY_QUIET_HOURS": [("22:00-07:30", Hours(time(22), time(7, 30)))],
+    "NOTIFY_SUMMARY_AT": [("07:15", time(7, 15)), ("Off", None), ("", time(8))],
+    "NOTIFY_URLS": [("json://h/a json://h/b", SecretStr("json://h/a json://h/b"))],
+    "SENTRY_DSN": [("https://key@sentry.internal/3", SecretStr("https://key@sentry.internal/3"))],
+    "SENTRY_TRACES": [("0.2", 0.2)],
 }
 
 
@@ -211,6 +221,19 @@ BAD: dict[str, list[tuple[str, str, str]]] = {
     "PORT": [("0", "0", "greater"), ("65536", "65536", "less"), ("http", "http", "integer")],
     "LOG_LEVEL": [("loud", "LOUD", "must be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'")],
     "PAPER_URL": [("127.0.0.1:8010", "127.0.0.1:8010", "must be an address such as http://")],
+    "NOTIFY_LEVEL": [("all", "all", "must be 'alarms', 'cycles' or 'everything'")],
+    "NOTIFY_TIMEZONE": [
+        ("Berlin", "Berlin", "is no time zone"),
+        ("/etc/passwd", "/etc/passwd", "is no time zone"),
+    ],
+    "NOTIFY_QUIET_HOURS": [("22:00", "22:00", "such as 22:00-07:00")],
+    "NOTIFY_SUMMARY_AT": [("8", "8", "no time of day")],
+    "NOTIFY_URLS": [
+        ("json://h foo://notify-word", "(hidden)", "address 2 (foo://…) is not understood"),
+        ("notify-word", "(hidden)", "is not understood"),
+    ],
+    "SENTRY_DSN": [("https://sentry-word.internal/3", "(hidden)", "as Sentry shows it")],
+    "SENTRY_TRACES": [("2", "2", "less than or equal to 1")],
     "PREFECT_API_URL": [
         ("http://", "http://", "must be an address"),
         ("ftp://me:prefect-word@h", "(hidden)", "must be an address"),
@@ -449,3 +472,18 @@ def test_demo_has_a_database_of_its_own_for_whatever_is_started(
     monkeypatch.setenv("BINANCE_API_SECRET", "s" * 16)
     monkeypatch.setenv("DB_CONNECTION_STR", "")
     assert load_settings().sqlite_path == Path("data/demo.sqlite3")
+
+
+def test_the_day_is_not_summed_up_in_quiet_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_QUIET_HOURS", "22:00-09:00")
+    why = "08:00 lies in NOTIFY_QUIET_HOURS 22:00-09:00; take another time, or off"
+    assert refused() == {"NOTIFY_SUMMARY_AT": ("08:00:00", why)}
+    monkeypatch.setenv("NOTIFY_SUMMARY_AT", "09:00")
+    assert load_settings().notify_summary_at == time(9)
+    monkeypatch.setenv("NOTIFY_SUMMARY_AT", "off")
+    assert load_settings().notify_summary_at is None
+
+
+def test_the_version_is_the_project_s() -> None:
+    project = Path(config.__file__).with_name("pyproject.toml").read_text("utf-8")
+    assert tomllib.loads(project)["project"]["version"] == config.VERSION

@@ -103,3 +103,15 @@ def test_the_secrets_of_settings_are_found() -> None:
         host: str = "127.0.0.1"
 
     assert set(secret_texts(Some())) == {"the key", "p%40ss", "p@ss"}
+
+
+def test_every_part_of_a_channel_s_address_may_be_its_token() -> None:
+    class Some(BaseModel):
+        notify_urls: SecretStr = SecretStr(
+            "tgram://123456789:AAbbCCddEE/-1001234567 mailto://ann:p%40ssword1@example.org?to=bob"
+        )
+        sentry_dsn: SecretStr = SecretStr("https://0123456789abcdef@o1.ingest.sentry.io/42")
+
+    assert {"123456789", "AAbbCCddEE", "-1001234567", "p@ssword1", "0123456789abcdef"} < set(
+        secret_texts(Some())
+    )

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import structlog.testing
 
-from core.clients.notices import MOST_WAITING, NoticeQueue, Silence, notice_of
+from core.clients.notices import MOST_WAITING, Notices, notice_of
 from core.domain.alarms import GUIDES, Alarm, AlarmKind, Severity
-from core.ports import Notice
+from core.notice_rules import NoticeLevel, NoticeRules
+from core.ports import Notice, Topic
 
 ALARM = Alarm(kind=AlarmKind.HEDGE_FAILED, text="no hedge: all 5 were used", at_ms=7)
 NOTICE = notice_of(ALARM, symbol="BTCUSDT", cycle="k1")
@@ -54,7 +55,7 @@ def test_a_notice_says_what_happened_and_what_to_do() -> None:
 
 def test_they_are_delivered_in_order_elsewhere() -> None:
     recorder = Recorder()
-    queue = NoticeQueue(recorder)
+    queue = Notices([recorder])
     for title in "abc":
         queue.put(titled(title))
     queue.close(within_s=FOR_EVER_S)
@@ -65,7 +66,7 @@ def test_they_are_delivered_in_order_elsewhere() -> None:
 def test_one_that_fails_is_logged_and_the_next_is_delivered() -> None:
     recorder = Recorder()
     recorder.fails_at = "a"
-    queue = NoticeQueue(recorder)
+    queue = Notices([recorder])
     with structlog.testing.capture_logs() as logs:
         queue.put(titled("a"))
         queue.put(titled("b"))
@@ -79,7 +80,7 @@ def test_one_that_fails_is_logged_and_the_next_is_delivered() -> None:
 def test_a_notifier_that_hangs_holds_up_neither_those_who_tell_nor_the_end() -> None:
     recorder = Recorder()
     recorder.may_go_on.clear()
-    queue = NoticeQueue(recorder)
+    queue = Notices([recorder])
     with structlog.testing.capture_logs() as logs:
         for number in range(MOST_WAITING + 5):
             queue.put(titled(str(number)))
@@ -92,10 +93,34 @@ def test_a_notifier_that_hangs_holds_up_neither_those_who_tell_nor_the_end() -> 
     assert len(recorder.told) == MOST_WAITING + 5 - len(logs)
 
 
+def test_a_channel_that_hangs_holds_up_no_other() -> None:
+    hanging, other = Recorder(), Recorder()
+    hanging.may_go_on.clear()
+    queues = Notices([hanging, other])
+    for title in "abc":
+        queues.put(titled(title))
+    while len(other.told) < 3:
+        threading.Event().wait(0.001)
+    queues.close(within_s=0)
+    assert hanging.told == []
+    hanging.may_go_on.set()
+    queues.close(within_s=FOR_EVER_S)
+    assert hanging.told == ["a", "b", "c"]
+
+
+def test_what_nobody_wants_to_hear_is_not_sent() -> None:
+    recorder = Recorder()
+    queues = Notices([recorder], NoticeRules(level=NoticeLevel.ALARMS))
+    queues.put(replace(NOTICE, topic=Topic.DETAIL, severity=None, title="a level"))
+    queues.put(NOTICE)
+    queues.close(within_s=FOR_EVER_S)
+    assert recorder.told == [NOTICE.title]
+
+
 def test_without_a_notice_there_is_no_thread() -> None:
     before = threading.active_count()
-    NoticeQueue(Silence()).close()
+    Notices().close()
+    nobody = Notices()
+    nobody.put(NOTICE)
+    nobody.close(within_s=FOR_EVER_S)
     assert threading.active_count() == before
-    queue = NoticeQueue(Silence())
-    queue.put(NOTICE)
-    queue.close(within_s=FOR_EVER_S)

@@ -1,0 +1,57 @@
+"""What people are told of a cycle: each thing once, by the step that made it so."""
+
+from core.news import news_of
+from core.ports import Topic
+from tests.builders import Story
+
+
+def told(story: Story) -> list[tuple[str, str]]:
+    return [(n.title, n.text) for step in story.steps for n in news_of(step)]
+
+
+def topics(story: Story) -> list[tuple[str, Topic]]:
+    return [(n.kind, n.topic) for step in story.steps for n in news_of(step)]
+
+
+def test_an_entry_is_told_once_it_is_over() -> None:
+    story = Story().entered()
+    key = story.cycle.key
+    assert told(story) == [
+        ("BTCUSDT: opened", f"LONG 0.004 at 60000, SHORT 0 (cycle {key})"),
+    ]
+
+
+def test_a_level_is_told_when_it_is_whole_and_with_the_new_average() -> None:
+    story = Story().entered().fill("level 1", quantity="0.002")
+    assert len(told(story)) == 1
+    story.fill("level 1")
+    title, text = told(story)[-1]
+    assert title == "BTCUSDT: averaged"
+    assert text.startswith("level 1 bought 0.006 BTC; LONG 0.01 at 59820, SHORT 0")
+
+
+def test_a_hedge_its_end_and_the_close() -> None:
+    story = Story().entered().hedged().fill("hedge_stop 1")
+    assert topics(story)[0] == ("opened", Topic.CYCLE)
+    assert ("hedged", Topic.DETAIL) in topics(story)
+    assert topics(story)[-1] == ("hedge-closed", Topic.DETAIL)
+    hedged = next(text for title, text in told(story) if title == "BTCUSDT: hedged")
+    assert hedged.startswith("hedge 1 sold 0.103 BTC; LONG ")
+    assert "net so far -" in told(story)[-1][1]
+
+
+def test_the_close_is_told_with_its_reason_and_every_part_of_the_result() -> None:
+    story = Story().entered().fill("take_profit").settle().proven_flat()
+    title, text = told(story)[-1]
+    assert title.startswith("BTCUSDT: closed, net ")
+    assert title.endswith(" USDT")
+    assert text.startswith("take_profit: realised ")
+    assert "fees " in text
+    assert topics(story)[-1] == ("closed", Topic.CYCLE)
+
+
+def test_no_step_tells_what_another_has_told() -> None:
+    story = Story().entered()
+    last = story.steps[-1]
+    again = type(last)(before=last.cycle, cycle=last.cycle, facts=last.facts)
+    assert news_of(again) == ()
