@@ -59,13 +59,12 @@ from flows.answers import shown_answer
 from flows.body import read_limited
 from flows.connections import Connections, guarded_by
 from flows.door import BODY_LIMIT, SENDER, Door, DoorRules
-from flows.error_reports import start_error_reports
 from flows.health import Health
 from flows.intake import AlertRefused, Intake, Sender, TimeIsUp, Tolerance, two_seconds
 from flows.notices import make_notices
 from flows.outside import Outside
 from flows.positions_flow import Entries
-from flows.reports import reporting
+from flows.reports import reporting, start_error_reports
 from flows.secret_book import SecretBook
 from flows.startup import file_findings, tell, watch_key
 

@@ -59,10 +59,9 @@ from core.ports import Clock, Lease
 from core.told_executions import ToldExecutions
 from core.translate import AccountEvent, FundingNews, OrderNews, PositionNews
 from flows.daily_summary import tell_each_day
-from flows.error_reports import start_error_reports
 from flows.news import handle_by_flow
 from flows.notices import make_notices
-from flows.reports import reporting
+from flows.reports import reporting, start_error_reports
 from flows.symbol_rules import store_listed, store_own
 
 log = structlog.get_logger(__name__)

@@ -17,8 +17,8 @@ from config import Settings
 from core.clients.sentry import MOST_TASKS_KEPT, ErrorReports, FlowTraces
 from core.logging_setup import secret_texts, set_up_logging
 from core.ports import RunReport
-from flows.error_reports import start_error_reports
-from flows.runtime import report_to
+from flows.reports import reporting, start_error_reports
+from flows.runtime import flow, report_to
 from tests.integration.e2e.programs import ROOT
 from tests.integration.receivers import Receiver, receiving
 
@@ -39,11 +39,12 @@ def receiver() -> Iterator[Receiver]:
     root.handlers[:] = [h for h in root.handlers if not isinstance(h, ErrorReports)]
 
 
-def start(receiver: Receiver, **values: Any) -> None:
+def start(receiver: Receiver, **values: Any) -> Settings:
     dsn = SecretStr(f"http://{KEY}@127.0.0.1:{receiver.port}/42")
     settings = Settings(sentry_dsn=dsn, webhook_secret=SecretStr(SECRET), **values)
     set_up_logging("INFO", secrets=secret_texts(settings))
     start_error_reports(settings, component="api")
+    return settings
 
 
 def items(came: list[tuple[str, bytes]]) -> list[dict[str, Any]]:
@@ -131,6 +132,24 @@ def test_flows_are_transactions_and_their_tasks_spans(receiver: Receiver) -> Non
     assert [span["op"] for span in event["spans"]] == ["task"]
 
 
+async def test_a_process_reports_its_flows_while_it_runs(receiver: Receiver) -> None:
+    settings = start(receiver, sentry_traces=1.0)
+
+    @flow(tags_of=lambda: ("cycle:k7",))
+    async def some_flow() -> None:
+        return
+
+    await some_flow()
+    with reporting(settings, name="api"):
+        await some_flow()
+    await some_flow()
+    sentry_sdk.flush()
+    told = [event for event in items(receiver.wait_for(1)) if event["type"] == "transaction"]
+    assert [(event["transaction"], event["tags"]["cycle"]) for event in told] == [
+        ("some_flow", "k7")
+    ]
+
+
 def test_none_is_reported_unless_a_share_was_asked_for(receiver: Receiver) -> None:
     start(receiver)
     FlowTraces().report(run())
@@ -150,7 +169,7 @@ def test_by_default_it_is_not_even_loaded() -> None:
     program = (
         "import sys, main, ws_monitor_async\n"
         "from config import Settings\n"
-        "from flows.error_reports import start_error_reports\n"
+        "from flows.reports import start_error_reports\n"
         "start_error_reports(Settings(), component='api')\n"
         "main.create_app(Settings())\n"
         "print([name for name in ('sentry_sdk', 'apprise.plugins') if name in sys.modules])"
