@@ -48,7 +48,7 @@ test-postgres: $(VENV) ## the stories with real processes once more, all of them
 storm: $(VENV) ## cycles while the exchange does everything wrong that it can: SEED=1 CYCLES=200 DATABASE=sqlite
 	@$(PY) -m tests.storm --seed $${SEED:-1} --cycles $${CYCLES:-200} --database $${DATABASE:-sqlite}
 
-fuzz: $(VENV) ## ten thousand bodies of any kind to the webhook: FUZZ_EXAMPLES=10000
+fuzz: $(VENV) ## ten thousand requests of any kind to the API: FUZZ_EXAMPLES=10000
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-10000} $(PY) -m pytest -o timeout=3600 tests/integration/test_fuzz.py
 
 crash-matrix: $(VENV) ## kill API and monitor at every point of whole cycles: DATABASE=postgresql WORKERS=4

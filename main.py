@@ -53,6 +53,7 @@ from core.errors import (
     TradeboxError,
 )
 from core.logging_setup import secret_texts, set_up_logging
+from core.schemas.alert_document import ALERT_DOCUMENT, ANSWERS
 from core.schemas.payload import read_body
 from core.senders import Networks
 from flows.answers import shown_answer
@@ -223,9 +224,17 @@ def door_rules(settings: Settings) -> DoorRules:
 
 
 def _add_routes(app: FastAPI) -> None:
-    @app.post("/webhook")
-    @app.post("/webhook/{token}")
-    async def webhook(request: Request, token: str | None = None) -> JSONResponse:
+    @app.post("/webhook", openapi_extra=ALERT_DOCUMENT, responses=ANSWERS)
+    async def webhook(request: Request) -> JSONResponse:
+        """Take an alert whose secret, if any is needed, stands in its body."""
+        return await take_alert(request, None)
+
+    @app.post("/webhook/{token:path}", openapi_extra=ALERT_DOCUMENT, responses=ANSWERS)
+    async def webhook_of_token(request: Request, token: str) -> JSONResponse:
+        """Take an alert whose secret is the rest of the address: it may hold a slash."""
+        return await take_alert(request, token or None)
+
+    async def take_alert(request: Request, token: str | None) -> JSONResponse:
         """Take an alert: 200 accepted, skipped, duplicate or tested; else see `STATUS_OF`.
 
         Where a secret is known, a wrong or a missing one is 401 and nothing is stored.

@@ -32,6 +32,7 @@ _SECRET_PARTS: Final = re.compile(
 # Addresses whose every part may be a token, and what is too short for one.
 _ALL_SECRET: Final = ("notify_urls", "sentry_dsn")
 _SHORTEST_TOKEN: Final = 8
+_HERE: Final = re.compile(r"localhost|[0-9.]+\.[0-9.]+")  # of every log, and nobody's token
 _FRAMES_SHOWN: Final = 8
 _CHATTY: Final = (  # their lesser lines hold addresses, or say nothing
     *("aiosqlite", "alembic", "apprise", "asyncio", "httpx"),
@@ -104,7 +105,7 @@ def _both_forms(word: str | None) -> list[str]:
 
 def _long_parts(addresses: str) -> list[str]:
     """Return what may be a token of such addresses: too much is hidden rather than too little."""
-    words = re.split(r"[\s,;:/@?&=#]+", addresses)
+    words = [word for word in re.split(r"[\s,;:/@?&=#]+", addresses) if not _HERE.fullmatch(word)]
     return [form for word in words if len(word) >= _SHORTEST_TOKEN for form in _both_forms(word)]
 
 

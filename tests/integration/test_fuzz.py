@@ -1,6 +1,7 @@
 """Anything at all may come to the webhook: no 500, no traceback, no row that is left half-way.
 
-`make test` tries a few hundred bodies, `make fuzz` ten thousand (FUZZ_EXAMPLES).
+Bodies are drawn by Hypothesis, and by Schemathesis from the OpenAPI document. `make test` tries a
+few hundred, `make fuzz` more than ten thousand (FUZZ_EXAMPLES).
 """
 
 import asyncio
@@ -8,12 +9,16 @@ import contextlib
 import json
 import logging
 import os
+from collections.abc import Iterator
 from typing import Any, Final
 
 import httpx
 import pytest
+import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.schemas import APIOperation
 
 from tests.integration.api_world import Api, running_api
 from tests.unit.samples import ALERT, alert
@@ -104,13 +109,20 @@ def check(api: Api, answer: httpx.Response, row: Any) -> None:
     assert row.http_status == answer.status_code
 
 
+@contextlib.contextmanager
+def api_of(url: str) -> Iterator[tuple[asyncio.Runner, Api]]:
+    """Yield an API that turns nobody away, and the loop that it lives on."""
+    with asyncio.Runner() as runner, contextlib.ExitStack() as stack:
+        context = running_api(url, alert_rate=100_000, alert_total_rate=100_000)
+        api = runner.run(context.__aenter__())
+        stack.callback(lambda: runner.run(context.__aexit__(None, None, None)))
+        yield runner, api
+
+
 def test_whatever_comes_is_answered_and_stored_whole(
     migrated_sqlite_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with asyncio.Runner() as runner, contextlib.ExitStack() as stack:
-        context = running_api(migrated_sqlite_url, alert_rate=100_000, alert_total_rate=100_000)
-        api = runner.run(context.__aenter__())
-        stack.callback(lambda: runner.run(context.__aexit__(None, None, None)))
+    with api_of(migrated_sqlite_url) as (runner, api):
 
         @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
         @given(bodies)
@@ -121,3 +133,59 @@ def test_whatever_comes_is_answered_and_stored_whole(
         with caplog.at_level(logging.ERROR):
             each()
         assert [record.getMessage() for record in caplog.records] == []
+
+
+def test_what_the_document_allows_and_what_it_does_not(
+    migrated_sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every operation of the OpenAPI document, with cases that fit it and cases that do not."""
+    with api_of(migrated_sqlite_url) as (runner, api):
+        document = schemathesis.openapi.from_dict(api.app.openapi())
+        operations = [found.ok() for found in document.get_all_operations()]
+        assert {operation.label for operation in operations} == {
+            "POST /webhook",
+            "POST /webhook/{token}",
+            "GET /ping",
+            "GET /health/live",
+            "GET /health/ready",
+        }
+        for operation in operations:
+            examples = EXAMPLES // 6 if operation.method == "post" else 5
+            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+                if mode is GenerationMode.NEGATIVE and operation.method == "get":
+                    continue  # nothing of theirs can be wrong
+                try_out(runner, api, operation, mode, examples)
+        with caplog.at_level(logging.ERROR):
+            assert [record.getMessage() for record in caplog.records] == []
+
+
+def try_out(
+    runner: asyncio.Runner, api: Api, operation: APIOperation, mode: GenerationMode, examples: int
+) -> None:
+    """Send cases of one operation; each answer must be one that the document knows."""
+    known = {int(status) for status in operation.definition.raw["responses"]}
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(operation.as_strategy(generation_mode=mode))
+    def each(case: schemathesis.Case) -> None:
+        raw = case.as_transport_kwargs(base_url="http://api")
+        request = httpx.Request(
+            raw["method"],
+            raw["url"],
+            params=raw.get("params"),
+            headers=dict(raw["headers"]),
+            content=as_bytes(raw),
+        )
+        answer = runner.run(api.http.send(request))
+        assert answer.status_code < 500 or answer.status_code == 503, answer.text
+        assert answer.status_code in known, (answer.status_code, answer.text)
+        assert isinstance(answer.json(), dict)
+
+    each()
+
+
+def as_bytes(raw: dict[str, Any]) -> bytes:
+    if "json" in raw:
+        return as_json(raw["json"])
+    data = raw.get("data", b"")
+    return data if isinstance(data, bytes) else str(data).encode("utf-8", "surrogatepass")

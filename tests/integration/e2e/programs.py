@@ -104,6 +104,13 @@ class Program:
         self._process = None
         assert code == 0, f"{self.name} stopped with {code}"
 
+    def wait(self) -> None:
+        """Wait until it has done its work and ended without an error."""
+        assert self._process is not None
+        code = self._process.wait(timeout=PATIENCE_S)
+        self._process = None
+        assert code == 0, f"{self.name} ended with {code}: {self.text}"
+
     def kill(self) -> None:
         """End it in the middle of everything."""
         if self._process is not None:
