@@ -170,9 +170,7 @@ async def api(folder: Path) -> AsyncIterator[tuple[Target, SqlCycleStore]]:
         "flood", digest_of(secret), may_close_all=False, created_by="", created_at_ms=now_ms
     )
     await store.save_rules([_rules()], read_at_ms=now_ms)
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     environment = {
         "TRADEBOX_ENV_FILE": os.devnull,
         "DB_CONNECTION_STR": url,
@@ -185,7 +183,7 @@ async def api(folder: Path) -> AsyncIterator[tuple[Target, SqlCycleStore]]:
         sys.executable, "main.py", cwd=ROOT, env={**os.environ, **environment}
     )
     try:
-        await _until_it_listens(port)
+        await until_it_listens(port)
         yield Target(port, secret), store
     finally:
         process.terminate()
@@ -194,7 +192,15 @@ async def api(folder: Path) -> AsyncIterator[tuple[Target, SqlCycleStore]]:
         await store.close()
 
 
-async def _until_it_listens(port: int) -> None:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def until_it_listens(port: int) -> None:
+    """Return when somebody takes connections there."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -252,7 +258,7 @@ async def measure(rate: int, alerts: int) -> None:
         async with api(Path(folder)) as (target, store):
             await timed(target, disabled[:10])
             quiet, statuses = await timed(target, disabled)
-            _say("quiet", quiet, statuses)
+            say("quiet", quiet, statuses)
             ours, theirs = multiprocessing.Pipe()
             process = multiprocessing.get_context("spawn").Process(
                 target=flood, args=(target, rate, theirs)
@@ -263,7 +269,7 @@ async def measure(rate: int, alerts: int) -> None:
             ours.send("stop")
             counts, seconds = await asyncio.to_thread(ours.recv)
             process.join()
-            _say("flood", flooded, statuses)
+            say("flood", flooded, statuses)
             sent = sum(counts.values())
             tell(f"       {sent / seconds:.0f} bad requests/s over {seconds:.0f} s: {dict(counts)}")
             ratio = percentile(flooded, 99) / percentile(quiet, 99)
@@ -272,10 +278,11 @@ async def measure(rate: int, alerts: int) -> None:
             assert lease is not None
             await store.record_check(lease, is_good=True)
             stalled, statuses = await timed(target, [ALERT] * 4)
-            _say("stalled exchange", stalled, statuses)
+            say("stalled exchange", stalled, statuses)
 
 
-def _say(name: str, took: Sequence[float], statuses: set[int]) -> None:
+def say(name: str, took: Sequence[float], statuses: set[int]) -> None:
+    """Print one run's figures."""
     p50, p99 = percentile(took, 50), percentile(took, 99)
     shown = f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, most {max(took):.1f} ms"
     tell(f"{name}: {len(took)} alerts, {shown}, answered {sorted(statuses)}")

@@ -18,11 +18,14 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
+from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation
 
 from tests.integration.api_world import Api, running_api
 from tests.unit.samples import ALERT, alert
 
+Operation = APIOperation[Any, Any, Any, Any]
+AnyCase = schemathesis.Case[Any]
 EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "150"))
 EXPECTED: Final = {200, 403, 409, 413, 422, 503}
 
@@ -141,7 +144,9 @@ def test_what_the_document_allows_and_what_it_does_not(
     """Every operation of the OpenAPI document, with cases that fit it and cases that do not."""
     with api_of(migrated_sqlite_url) as (runner, api):
         document = schemathesis.openapi.from_dict(api.app.openapi())
-        operations = [found.ok() for found in document.get_all_operations()]
+        operations = [
+            found.ok() for found in document.get_all_operations() if isinstance(found, Ok)
+        ]
         assert {operation.label for operation in operations} == {
             "POST /webhook",
             "POST /webhook/{token}",
@@ -160,14 +165,14 @@ def test_what_the_document_allows_and_what_it_does_not(
 
 
 def try_out(
-    runner: asyncio.Runner, api: Api, operation: APIOperation, mode: GenerationMode, examples: int
+    runner: asyncio.Runner, api: Api, operation: Operation, mode: GenerationMode, examples: int
 ) -> None:
     """Send cases of one operation; each answer must be one that the document knows."""
     known = {int(status) for status in operation.definition.raw["responses"]}
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(operation.as_strategy(generation_mode=mode))
-    def each(case: schemathesis.Case) -> None:
+    def each(case: AnyCase) -> None:
         raw = case.as_transport_kwargs(base_url="http://api")
         request = httpx.Request(
             raw["method"],

@@ -70,7 +70,8 @@ def guarded(sqlite_template: Path, tmp_path: Path, receiver: Receiver) -> Iterat
         "SENTRY_TRACES": "1",
         "PREFECT_HOME": str(tmp_path / "prefect"),
     }
-    world = World(tmp_path, copy_of(sqlite_template, tmp_path), {SYMBOL: "60000"}, **settings)
+    url, prices = copy_of(sqlite_template, tmp_path), {SYMBOL: "60000"}
+    world = World(tmp_path, url, prices, mortal=False, **settings)
     with running(world):
         yield world
 
