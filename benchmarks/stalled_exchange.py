@@ -1,6 +1,6 @@
 """How late is an answer when the exchange stalls? TradingView gives up after three seconds.
 
-    python -m benchmarks.stalled_exchange [--alerts 24] [--at-once 4]
+    python -m benchmarks.stalled_exchange [--alerts 14] [--at-once 4]
 
 One API process on SQLite, a paper exchange, and between them a relay that can stop relaying: then
 connections are taken and nothing is answered. Three runs of the same processes:
@@ -237,7 +237,7 @@ def _compare(baseline: Sequence[float], stalled: Sequence[float]) -> None:
 def main() -> None:
     """Measure once."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--alerts", type=int, default=24, help="alerts of each run")
+    parser.add_argument("--alerts", type=int, default=14, help="alerts of each run")
     parser.add_argument("--at-once", type=int, default=4, help="senders at the same time")
     options = parser.parse_args()
     cpus, load = os.cpu_count(), os.getloadavg()[0]
