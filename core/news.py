@@ -25,7 +25,8 @@ def news_of(step: Step) -> tuple[Notice, ...]:
 def _news(before: Cycle, after: Cycle, at_ms: int) -> Iterator[Notice]:
     for order in _ended_with_executions(before, after):
         if order.role is Role.ENTRY:
-            yield _notice(after, at_ms, Topic.CYCLE, "opened", _sides(after))
+            what = f"LONG {_amount(order, after)} bought"
+            yield _notice(after, at_ms, Topic.CYCLE, "opened", what)
         elif order.role is Role.LEVEL:
             what = f"level {order.number} bought {_amount(order, after)}; {_sides(after)}"
             yield _notice(after, at_ms, Topic.DETAIL, "averaged", what)
@@ -63,7 +64,9 @@ def _notice(cycle: Cycle, at_ms: int, topic: Topic, what: str, text: str) -> Not
 
 
 def _amount(order: OrderState, cycle: Cycle) -> str:
-    return f"{shown(order.executed)} {cycle.rules.base_asset}"
+    # The answer to an order tells its average; the fills that tell the side's may come later.
+    at = f" at {shown(order.average_price)}" if order.average_price else ""
+    return f"{shown(order.executed)} {cycle.rules.base_asset}{at}"
 
 
 def _sides(cycle: Cycle) -> str:

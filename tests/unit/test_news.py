@@ -1,8 +1,9 @@
 """What people are told of a cycle: each thing once, by the step that made it so."""
 
+from core.domain.cycle import ReportedStatus
 from core.news import news_of
 from core.ports import Topic
-from tests.builders import Story
+from tests.builders import Story, dec
 
 
 def told(story: Story) -> list[tuple[str, str]]:
@@ -17,7 +18,16 @@ def test_an_entry_is_told_once_it_is_over() -> None:
     story = Story().entered()
     key = story.cycle.key
     assert told(story) == [
-        ("BTCUSDT: opened", f"LONG 0.004 at 60000, SHORT 0 (cycle {key})"),
+        ("BTCUSDT: opened", f"LONG 0.004 BTC at 60000 bought (cycle {key})"),
+    ]
+
+
+def test_the_entry_s_price_is_told_before_its_fills_are_known() -> None:
+    story = Story()
+    filled = {"executed": dec("0.004"), "average": dec("60001.5")}
+    story.report(story.order("entry"), ReportedStatus.FILLED, **filled)
+    assert [text.partition(" (")[0] for _, text in told(story)] == [
+        "LONG 0.004 BTC at 60001.5 bought"
     ]
 
 
@@ -36,7 +46,7 @@ def test_a_hedge_its_end_and_the_close() -> None:
     assert ("hedged", Topic.DETAIL) in topics(story)
     assert topics(story)[-1] == ("hedge-closed", Topic.DETAIL)
     hedged = next(text for title, text in told(story) if title == "BTCUSDT: hedged")
-    assert hedged.startswith("hedge 1 sold 0.103 BTC; LONG ")
+    assert hedged.startswith("hedge 1 sold 0.103 BTC at 57800; LONG ")
     assert "net so far -" in told(story)[-1][1]
 
 

@@ -102,8 +102,8 @@ def test_no_secret_is_written_or_sent_anywhere(
     assert '"status":"accepted"' in written["the answers"]
     assert "nothing could be stored" in written["api"]
     assert "nothing could be stored" in written["what was sent out"]
+    assert "LONG 0.01 BTC at 60000 bought" in written["what was sent out"]
     assert "closed, net" in written["what was sent out"]
-    assert f"'{SYMBOL}: opened'" in found_as_text(written["what was sent out"])
     assert "take-profit placed" in written["monitor"]
 
 
@@ -208,7 +208,3 @@ def found(secrets: list[str], written: dict[str, str]) -> list[tuple[str, str]]:
         for place, text in written.items()
         if any(form in text for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]))
     ]
-
-
-def found_as_text(sent_out: str) -> str:
-    return sent_out.replace('"', "'")
