@@ -5,11 +5,12 @@ API records the entry, the monitor all else) has made the step.
 """
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Final
 
 from core.domain.cycle import Cycle, OrderState, Phase, Role
 from core.domain.step import Step
-from core.money import shown
+from core.money import ZERO, shown
 from core.narration import net_pnl, shown_leg, shown_result
 from core.ports import Notice, Topic
 
@@ -23,11 +24,12 @@ def news_of(step: Step) -> tuple[Notice, ...]:
 
 
 def _news(before: Cycle, after: Cycle, at_ms: int) -> Iterator[Notice]:
+    entry = _priced_entry(after)
+    if entry is not None and _priced_entry(before) is None:
+        what = f"LONG {_amount(entry, after)} bought"
+        yield _notice(after, at_ms, Topic.CYCLE, "opened", what)
     for order in _ended_with_executions(before, after):
-        if order.role is Role.ENTRY:
-            what = f"LONG {_amount(order, after)} bought"
-            yield _notice(after, at_ms, Topic.CYCLE, "opened", what)
-        elif order.role is Role.LEVEL:
+        if order.role is Role.LEVEL:
             what = f"level {order.number} bought {_amount(order, after)}; {_sides(after)}"
             yield _notice(after, at_ms, Topic.DETAIL, "averaged", what)
         elif order.role in _HEDGES:
@@ -39,6 +41,27 @@ def _news(before: Cycle, after: Cycle, at_ms: int) -> Iterator[Notice]:
     if after.phase is Phase.ENDED and before.phase is not Phase.ENDED:
         what = f"{after.close_reason}: {shown_result(after)}"
         yield _notice(after, at_ms, Topic.CYCLE, f"closed, net {_net(after)}", what)
+
+
+def _priced_entry(cycle: Cycle) -> OrderState | None:
+    """Return the entry once it is over and what it cost is known, or will not be known in time.
+
+    That an order is filled is often known before its fills, which say at which price.
+    """
+    for order in cycle.of(Role.ENTRY):
+        is_known = _average(order, cycle) is not None or cycle.phase is Phase.ENDED
+        if order.is_over and order.executed and is_known:
+            return order
+    return None
+
+
+def _average(order: OrderState, cycle: Cycle) -> Decimal | None:
+    """Return the order's average price, as its fills or else the exchange's answer tell it."""
+    fills = [fill for fill in cycle.fills if fill.client_order_id == order.client_order_id]
+    quantity = sum((fill.quantity for fill in fills), ZERO)
+    if not quantity:
+        return order.average_price
+    return sum((fill.price * fill.quantity for fill in fills), ZERO) / quantity
 
 
 def _ended_with_executions(before: Cycle, after: Cycle) -> Iterator[OrderState]:
@@ -64,8 +87,8 @@ def _notice(cycle: Cycle, at_ms: int, topic: Topic, what: str, text: str) -> Not
 
 
 def _amount(order: OrderState, cycle: Cycle) -> str:
-    # The answer to an order tells its average; the fills that tell the side's may come later.
-    at = f" at {shown(order.average_price)}" if order.average_price else ""
+    average = _average(order, cycle)
+    at = f" at {shown(average)}" if average else ""
     return f"{shown(order.executed)} {cycle.rules.base_asset}{at}"
 
 

@@ -63,6 +63,7 @@ def make_engine(url: str) -> AsyncEngine:
             pool_size=POOL_SIZE,
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
+            hide_parameters=True,  # errors are logged, what alerts say is not
             connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
         )
         prepare_sqlite(engine.sync_engine)
@@ -72,6 +73,7 @@ def make_engine(url: str) -> AsyncEngine:
         pool_size=POOL_SIZE,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_S,
+        hide_parameters=True,
         pool_pre_ping=True,  # after a restart of the server, the first call must not fail
         connect_args={
             "timeout": CONNECT_TIMEOUT_S,

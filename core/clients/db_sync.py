@@ -68,6 +68,7 @@ def make_engine(url: str) -> Engine:
             pool_size=POOL_SIZE,
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
+            hide_parameters=True,  # errors are logged, what alerts say is not
             connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
         )
         prepare_sqlite(engine)
@@ -78,6 +79,7 @@ def make_engine(url: str) -> Engine:
         pool_size=POOL_SIZE,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_S,
+        hide_parameters=True,
         pool_pre_ping=True,
         connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "options": options},
     )

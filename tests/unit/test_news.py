@@ -1,9 +1,9 @@
 """What people are told of a cycle: each thing once, by the step that made it so."""
 
-from core.domain.cycle import ReportedStatus
+from core.domain.cycle import FillsRead, ReportedStatus
 from core.news import news_of
 from core.ports import Topic
-from tests.builders import Story, dec
+from tests.builders import Story, a_fill, dec
 
 
 def told(story: Story) -> list[tuple[str, str]]:
@@ -24,10 +24,22 @@ def test_an_entry_is_told_once_it_is_over() -> None:
 
 def test_the_entry_s_price_is_told_before_its_fills_are_known() -> None:
     story = Story()
-    filled = {"executed": dec("0.004"), "average": dec("60001.5")}
-    story.report(story.order("entry"), ReportedStatus.FILLED, **filled)
+    quantity, price = dec("0.004"), dec("60001.5")
+    story.report(story.order("entry"), ReportedStatus.FILLED, executed=quantity, average=price)
     assert [text.partition(" (")[0] for _, text in told(story)] == [
         "LONG 0.004 BTC at 60001.5 bought"
+    ]
+
+
+def test_an_entry_without_a_price_is_told_with_its_first_fill() -> None:
+    story = Story()
+    story.report(story.order("entry"), ReportedStatus.FILLED, executed=dec("0.004"))
+    assert told(story) == []
+    entry = story.order("entry").client_order_id
+    fills = (a_fill(1, entry, "0.001", "60002"), a_fill(2, entry, "0.003", "60006"))
+    story.tell(FillsRead(at_ms=story.now_ms, fills=fills))
+    assert [text.partition(" (")[0] for _, text in told(story)] == [
+        "LONG 0.004 BTC at 60005 bought"
     ]
 
 
@@ -37,7 +49,7 @@ def test_a_level_is_told_when_it_is_whole_and_with_the_new_average() -> None:
     story.fill("level 1")
     title, text = told(story)[-1]
     assert title == "BTCUSDT: averaged"
-    assert text.startswith("level 1 bought 0.006 BTC; LONG 0.01 at 59820, SHORT 0")
+    assert text.startswith("level 1 bought 0.006 BTC at 59700; LONG 0.01 at 59820, SHORT 0")
 
 
 def test_a_hedge_its_end_and_the_close() -> None:

@@ -6,6 +6,7 @@ they made, every answer of theirs, what a Sentry server and a messenger were sen
 
 import gzip
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,7 +20,7 @@ import pytest
 
 from tests.integration.e2e.programs import Program
 from tests.integration.e2e.test_crashes import LADDER
-from tests.integration.e2e.world import Story, World, copy_of, running
+from tests.integration.e2e.world import Story, World, running
 from tests.integration.panel_login import token_in
 from tests.integration.receivers import Receiver, receiving
 
@@ -70,8 +71,9 @@ def guarded(sqlite_template: Path, tmp_path: Path, receiver: Receiver) -> Iterat
         "SENTRY_TRACES": "1",
         "PREFECT_HOME": str(tmp_path / "prefect"),
     }
-    url, prices = copy_of(sqlite_template, tmp_path), {SYMBOL: "60000"}
-    world = World(tmp_path, url, prices, mortal=False, **settings)
+    url = f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'tradebox.db')}"
+    prices = {SYMBOL: "60000"}
+    world = World(tmp_path, url, prices, mortal=False, paper_options=(), **settings)
     with running(world):
         yield world
 
@@ -105,6 +107,7 @@ def test_no_secret_is_written_or_sent_anywhere(
     assert "LONG 0.01 BTC at 60000 bought" in written["what was sent out"]
     assert "closed, net" in written["what was sent out"]
     assert "take-profit placed" in written["monitor"]
+    assert NAME not in written["api"], "what an alert says is for the database only"
 
 
 def make_secret(world: World, folder: Path) -> str:
@@ -168,7 +171,7 @@ def look_at_the_panel(world: World, answers: Answers) -> None:
 
 def break_something(world: World, answers: Answers, made: str) -> None:
     """Take a table away while an alert comes: an error of ours, logged and reported."""
-    alert = json.dumps({"action": "close", "symbol": SYMBOL, "secret": made})
+    alert = json.dumps({"action": "close", "symbol": SYMBOL, "name": NAME, "secret": made})
     with closing(sqlite3.connect(str(world.engine.url.database), timeout=30)) as database:
         database.execute("ALTER TABLE webhook RENAME TO elsewhere")
         database.commit()
