@@ -114,6 +114,32 @@ async def test_a_taken_port_is_one_clear_line() -> None:
             assert err.decode() == expected
 
 
+async def test_with_real_money_it_does_not_serve_while_others_can_read_its_keys(
+    tmp_path: Path,
+) -> None:
+    variables = {
+        "EXCHANGE": "live",
+        "LIVE_TRADING": "real-money",
+        "BINANCE_API_KEY": "key-of-mine",
+        "BINANCE_API_SECRET": "secret-of-mine",
+        "WEBHOOK_SECRET": "sixteen-letters!",
+        "ADMIN_PASSWORD": "operator-word",
+        "DB_CONNECTION_STR": f"sqlite:///{tmp_path / 'live.db'}",
+        "PORT": str(free_port()),
+    }
+    env_file = tmp_path / "live.env"
+    env_file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+    env_file.chmod(0o644)
+    async with process(TRADEBOX_ENV_FILE=str(env_file)) as started:
+        out, err = await started.communicate()
+        assert started.returncode == 2
+        assert err.decode() == (
+            f"{env_file} holds secrets, and other users of this machine can read it: "
+            f"chmod 600 {env_file}\n"
+        )
+        assert [value for value in variables.values() if value in out.decode()] == []
+
+
 @pytest.mark.parametrize("bad", ["PORT", "EXCHANGE"])
 async def test_a_bad_value_is_named(bad: str) -> None:
     async with process(**{bad: "nonsense"}) as started:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import structlog.testing
 from aiohttp import web
 from pydantic import SecretStr
 
@@ -98,7 +99,11 @@ async def test_a_key_that_can_withdraw_is_refused() -> None:
 @pytest.mark.parametrize("restricted", [True, False])
 async def test_a_key_that_cannot_is_taken(restricted: bool) -> None:
     async with exchange(told(withdrawals=False, restricted=restricted)) as (url, _):
-        assert await key_danger(url, KEY, now_ms=1) is None
+        with structlog.testing.capture_logs() as logs:
+            assert await key_danger(url, KEY, now_ms=1) is None
+    # One that works from anywhere is taken too, with a warning.
+    assert [line["log_level"] for line in logs] == ["info" if restricted else "warning"]
+    assert ("any address" in logs[0]["event"]) is not restricted
 
 
 @pytest.mark.parametrize("answer", [(503, "busy"), (200, "<html>"), (200, "{}")])
