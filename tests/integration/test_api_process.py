@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.orphans import ends_with_us
+from tests.unit.test_config import LIVE
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -118,12 +119,7 @@ async def test_with_real_money_it_does_not_serve_while_others_can_read_its_keys(
     tmp_path: Path,
 ) -> None:
     variables = {
-        "EXCHANGE": "live",
-        "LIVE_TRADING": "real-money",
-        "BINANCE_API_KEY": "key-of-mine",
-        "BINANCE_API_SECRET": "secret-of-mine",
-        "WEBHOOK_SECRET": "sixteen-letters!",
-        "ADMIN_PASSWORD": "operator-word",
+        **LIVE,
         "DB_CONNECTION_STR": f"sqlite:///{tmp_path / 'live.db'}",
         "PORT": str(free_port()),
     }
