@@ -19,7 +19,6 @@ from config import Settings
 from core.clients.binance import BinanceGateway
 from core.clients.binance_rest import BinanceRest
 from core.clients.db_async import make_engine
-from core.clients.notices import NoticeQueue
 from core.clients.patient_rest import PatientRest
 from core.clients.sql_history import Forgotten, SqlHistory
 from core.clients.sql_store import SqlCycleStore
@@ -29,7 +28,7 @@ from core.engine import AccountPicture, read_account
 from core.errors import RequestRefused
 from core.ports import IncomeRecord
 from core.reconciliation import ExchangeBooks, Finding, as_alarms, findings
-from flows.notices import make_notifier
+from flows.notices import make_notices
 from flows.symbol_rules import Listed, store_listed, store_own
 
 CHECKED_DAYS: Final = 3
@@ -244,8 +243,8 @@ async def _gateway(settings: Settings) -> AsyncIterator[BinanceGateway]:
 
 @asynccontextmanager
 async def _store(settings: Settings) -> AsyncIterator[SqlCycleStore]:
-    notices = NoticeQueue(make_notifier(settings))
-    store = SqlCycleStore(make_engine(settings.async_url), on_alarm=notices.put)
+    notices = make_notices(settings)
+    store = SqlCycleStore(make_engine(settings.async_url), on_notice=notices.put)
     try:
         yield store
     finally:

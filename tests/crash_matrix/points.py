@@ -9,7 +9,7 @@ from tests.crash_matrix.tales import PRICES, Tale
 # Driven by a timer, in whichever act it runs out: the first in a tale stands for all of them. The
 # second line is of the check of every minute; a start makes it, too.
 _BY_TIMER = ("renew_leases", "show_price", "PUT listenKey")
-_BY_CHECK = ("record_check", "commit_alarms", "GET openAlgoOrders", "GET openOrders")
+_BY_CHECK = ("record_check", "commit_and_tell", "GET openAlgoOrders", "GET openOrders")
 _ALSO_READ = ("GET positionRisk", "GET income")
 _READS_OF_AN_END = 2  # GET positionRisk: any more are the check's
 _OF_FLOWS = ("begin of", "end of")

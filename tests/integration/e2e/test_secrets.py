@@ -73,7 +73,7 @@ def guarded(sqlite_template: Path, tmp_path: Path, receiver: Receiver) -> Iterat
     }
     url = f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'tradebox.db')}"
     prices = {SYMBOL: "60000"}
-    world = World(tmp_path, url, prices, mortal=False, paper_options=(), **settings)
+    world = World(tmp_path, url, prices, mortal=False, paper_options=(), kind=Program, **settings)
     with running(world):
         yield world
 
