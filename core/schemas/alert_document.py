@@ -63,6 +63,7 @@ ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
         400: "the body broke off",
         401: "the secret is missing or wrong",
         403: "not from this address, or not this sender's right",
+        404: "there is nothing at this address: no secret holds a line break",
         408: "the body came too slowly",
         409: "the symbol is busy, paused or in use, or a limit stands against it",
         413: "the body is too long",

@@ -247,7 +247,8 @@ class TestQuestions:
             0, "web_x", "0.103", "57900", side=Side.SELL, position_side=PositionSide.SHORT
         )
         story.tell(FillsRead(at_ms=story.now_ms, fills=(opened, *story.cycle.fills)))
-        assert not story.cycle.ledger.is_over_closed
+        explained = story.cycle.ledger
+        assert not explained.is_over_closed
         assert ReadFills() not in self.questions(story)
 
     def test_such_a_side_keeps_the_end_from_being_proven(self) -> None:
