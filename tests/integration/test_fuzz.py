@@ -133,9 +133,8 @@ def test_whatever_comes_is_answered_and_stored_whole(
             answer = runner.run(api.send(raw))
             check(api, answer, runner.run(api.store.webhook(answer.json()["webhook_id"])))
 
-        with caplog.at_level(logging.ERROR):
-            each()
-        assert [record.getMessage() for record in caplog.records] == []
+        each()
+        assert errors_in(caplog) == []
 
 
 def test_what_the_document_allows_and_what_it_does_not(
@@ -160,8 +159,12 @@ def test_what_the_document_allows_and_what_it_does_not(
                 if mode is GenerationMode.NEGATIVE and operation.method == "get":
                     continue  # nothing of theirs can be wrong
                 try_out(runner, api, operation, mode, examples)
-        with caplog.at_level(logging.ERROR):
-            assert [record.getMessage() for record in caplog.records] == []
+        assert errors_in(caplog) == []
+
+
+def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what was logged as an error; another test of the process may have chosen a level."""
+    return [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
 
 
 def try_out(

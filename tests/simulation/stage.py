@@ -13,21 +13,15 @@ from dataclasses import replace
 from decimal import Decimal
 
 from core.domain.cycle import (
-    Cycle,
-    Kind,
     OperatorAction,
     OperatorAsked,
     OrderReported,
     OrderState,
-    PositionSide,
-    Request,
-    Role,
-    Side,
-    client_order_id,
 )
 from core.domain.settings import AmountType, CycleSettings, GridMode, MultiplierMode, Policy
 from core.domain.step import Step, take_step
 from core.domain.webhook import WebhookStatus
+from core.entry_checks import begun_cycle
 from core.errors import ExchangeError
 from simulation import stage as product
 from simulation.stage import CHECK_EVERY_S as CHECK_EVERY_S
@@ -120,30 +114,13 @@ class Stage(product.Stage):
         amount = self.settings.amount if quantity is None else D(quantity)
         await self.gateway.set_leverage(self.symbol, self.settings.leverage)
         now = self.clock.now_ms()
-        entry = OrderState(
-            client_order_id=client_order_id(key=self.key, role=Role.ENTRY, number=0, attempt=1),
-            role=Role.ENTRY,
-            number=0,
-            attempt=1,
-            side=Side.BUY,
-            position_side=PositionSide.LONG,
-            kind=Kind.MARKET,
-            price=None,
+        cycle = begun_cycle(
+            self.settings,
+            rules,
             quantity=amount,
-            request=Request.PLACE,
-            target_quantity=amount,
-            requested_at_ms=now,
-            created_at_ms=now,
-        )
-        cycle = Cycle(
-            cycle_id=0,
-            key=self.key,
-            symbol=self.symbol,
-            settings=self.settings,
-            rules=rules,
             policy=self.policy,
-            accepted_at_ms=now,
-            orders=(entry,),
+            key=self.key,
+            now_ms=now,
         )
         webhook = await self.store.record_webhook(
             {}, received_at_ms=now, symbol=self.symbol, status=WebhookStatus.PROCESSING
@@ -151,6 +128,8 @@ class Stage(product.Stage):
         cycle = await self.store.begin_cycle(webhook, cycle)
         self.cycle_id = cycle.cycle_id
         self.desk.adopt(cycle)
+        entry = cycle.entry_order
+        assert entry is not None
         return entry
 
     async def _send_entry(self, entry: OrderState, *, is_recorded: bool) -> None:
