@@ -26,7 +26,7 @@ from tests.simulation.mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OURS = ("core", "flows", "paper", "simulation")
-MOST_SEEDS = 120
+MOST_SEEDS = 400  # the rarest has been found by seed 302
 
 
 @dataclass(frozen=True, slots=True)
