@@ -30,7 +30,7 @@ class Stack:
         self.compose = shlex.split(os.environ.get("COMPOSE", "docker compose"))
         self.env = os.environ | {
             "COMPOSE_PROJECT_NAME": PROJECT,
-            "COMPOSE_PROFILES": "paper,prefect",
+            "COMPOSE_PROFILES": "paper,prefect,jobs",
             "COMPOSE": " ".join(self.compose),
             "PORT": str(port),
         }
@@ -101,7 +101,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
     stack = Stack(folder, _free_port())
-    stack.run("make", "env", "PROFILES=paper,prefect")
+    stack.run("make", "env", "PROFILES=paper,prefect,jobs")
     stack("build")
     try:
         stack("up", "--detach")
