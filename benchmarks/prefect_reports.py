@@ -1,6 +1,6 @@
 """What does reporting runs to a Prefect server cost the flows that trade?
 
-    .venv/bin/python -m benchmarks.prefect_reports [RUNS]
+    .venv/bin/python -m benchmarks.prefect_reports [RUNS] [postgresql]
 
 Runs flows of two tasks, inline as the monitor runs them: unreported, reported to a server that is
 well, dead, frozen (SIGSTOP), and back. Prints each flow's latency beside the same run's baseline,
@@ -18,9 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+from sqlalchemy.engine import make_url
 
 from core.clients.prefect_reporter import PrefectReporter
 from flows.runtime import flow, report_to, task
+from tests.postgres import running_server
 from tests.prefect_server import Prefect, until
 
 
@@ -63,8 +65,16 @@ def _phase(name: str, runs: int, baseline: float | None) -> float:
     return median
 
 
-def main(runs: int) -> int:
+def main(runs: int, *, on_postgresql: bool) -> int:
     """Measure and print; return 0 only if the server has every run once."""
+    if not on_postgresql:
+        return _measure(runs, None)
+    with running_server() as postgres:
+        url = make_url(postgres.create_database()).set(drivername="postgresql+asyncpg")
+        return _measure(runs, url.render_as_string(hide_password=False))
+
+
+def _measure(runs: int, database_url: str | None) -> int:
     sys.stdout.write(f"{runs} flows a phase; {platform.machine()}, {os.cpu_count()} cores\n")
     asyncio.run(_latencies(100))  # warm
     baseline = _phase("not reported (baseline)", runs, None)
@@ -77,7 +87,7 @@ def main(runs: int) -> int:
     ]
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        server = Prefect(home)
+        server = Prefect(home, database_url=database_url)
         reporter = PrefectReporter(server.url, spool=home / "spool", name="benchmark")
         reporter.start()
         report_to(reporter)
@@ -106,4 +116,9 @@ def main(runs: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 200))
+    sys.exit(
+        main(
+            next((int(word) for word in sys.argv[1:] if word.isdecimal()), 200),
+            on_postgresql="postgresql" in sys.argv[1:],
+        )
+    )

@@ -1,4 +1,4 @@
-"""A real Prefect server for tests and benchmarks, on SQLite, with no interface and no analytics."""
+"""A real Prefect server for tests and benchmarks, with no interface and no analytics."""
 
 import os
 import signal
@@ -28,15 +28,16 @@ def until(
 
 
 class Prefect:
-    """A real `prefect server` on a port of its own; its database is a file in `home`."""
+    """A real `prefect server` on a port of its own; its database is a file in `home`, or named."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, database_url: str | None = None) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}/api"
         self._process: subprocess.Popen[bytes] | None = None
         self._home = home
+        self._database_url = database_url
 
     def start(self) -> None:
         """Start it, and return when it answers."""
@@ -47,6 +48,8 @@ class Prefect:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
         }
+        if self._database_url is not None:
+            env["PREFECT_API_DATABASE_CONNECTION_URL"] = self._database_url
         with (self._home / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*ends_with_us(), *command, *where],

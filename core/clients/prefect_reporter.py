@@ -35,6 +35,7 @@ _REFUSALS_AT_MOST: Final = 3
 _FAILURES_AT_MOST: Final = 10
 _AWAY: Final = (408, 425, 429, 502, 503, 504)
 _PAUSE_S: Final = (0.5, 60.0)  # first, and at most
+_TOLD_FROM_PAUSE_S: Final = 4.0  # a busy server on SQLite answers 503 now and then
 _KNOWN_RUNS: Final = 2_000
 _WRITE_AT_ONCE: Final = 500
 
@@ -146,7 +147,7 @@ class PrefectReporter:
             spool.close()
 
     def _work(self, spool: ReportSpool, server: "_Server") -> None:
-        pause, retry_at = _PAUSE_S[0], 0.0
+        pause, retry_at, is_told = _PAUSE_S[0], 0.0, False
         while True:
             is_due = len(spool) > 0 and time.monotonic() >= retry_at
             self._take_in(spool, wait_s=self._wait_s(spool, retry_at))
@@ -156,12 +157,13 @@ class PrefectReporter:
                 continue
             error = self._deliver_oldest(spool, server)
             if error is None:
-                if pause != _PAUSE_S[0]:
+                if is_told:
                     _log.info("prefect server answers again", waiting=len(spool))
-                pause, retry_at = _PAUSE_S[0], 0.0
+                pause, retry_at, is_told = _PAUSE_S[0], 0.0, False
                 continue
-            if pause == _PAUSE_S[0]:
+            if not is_told and pause >= _TOLD_FROM_PAUSE_S:
                 _log.warning("prefect server away, reports wait", error=error, waiting=len(spool))
+                is_told = True
             retry_at = time.monotonic() + pause
             pause = min(pause * 2, _PAUSE_S[1])
 
