@@ -9,8 +9,9 @@ if [ -z "$file" ] || [ ! -s "$file" ]; then
   exit 2
 fi
 compose=${COMPOSE:-docker compose}
+# Whatever becomes of it: nobody is left unwatched. A restore that fails changes nothing.
+trap '$compose up --detach' EXIT
 $compose stop backend monitor
 $compose exec -T postgres pg_restore --username=tradebox --dbname=tradebox --clean --if-exists \
   --single-transaction --exit-on-error <"$file"
 $compose run --rm migrate # a dump of an older version
-$compose up --detach
