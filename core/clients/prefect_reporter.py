@@ -212,8 +212,8 @@ class PrefectReporter:
             self._drop(1, str(error))
             spool.done(number)
             return None
-        except (httpx.HTTPError, ValueError) as error:  # no answer, or none of Prefect's
-            return repr(error)
+        except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+            return repr(error)  # no answer, or none of Prefect's: somebody else listens there
         spool.done(number)
         self._delivered += 1
         self._waiting = len(spool)

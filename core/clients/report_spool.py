@@ -75,8 +75,14 @@ class ReportSpool:
 
     def oldest(self) -> tuple[int, RunReport] | None:
         """Return the report that is to be delivered next, and its number."""
-        found = self._file.execute("SELECT id, body FROM report ORDER BY id LIMIT 1").fetchone()
-        return None if found is None else (found[0], msgspec.json.decode(found[1], type=RunReport))
+        first = "SELECT id, body FROM report ORDER BY id LIMIT 1"
+        while (found := self._file.execute(first).fetchone()) is not None:
+            try:
+                return found[0], msgspec.json.decode(found[1], type=RunReport)
+            except msgspec.DecodeError as error:  # of a version that wrote them otherwise
+                _log.warning("report not understood, dropped", error=str(error))
+                self.done(found[0])
+        return None
 
     def done(self, number: int) -> None:
         """Forget a report."""

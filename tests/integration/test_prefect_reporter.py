@@ -137,6 +137,8 @@ def test_a_flow_and_its_task_are_told_with_their_true_times(
         pytest.param(httpx.Response(503), id="503"),
         pytest.param(httpx.Response(429), id="429"),
         pytest.param(httpx.Response(200, text="<html>"), id="not Prefect's answer"),
+        pytest.param(httpx.Response(200, json={}), id="somebody else's answer"),
+        pytest.param(httpx.Response(200, json=[1]), id="somebody else's list"),
         pytest.param(httpx.Response(500), id="500 for a while"),
     ],
 )

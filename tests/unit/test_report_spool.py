@@ -1,6 +1,8 @@
 """Reports of runs on disk: what is kept, in what order, and what gives way."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +91,20 @@ def test_two_processes_have_a_file_each(opened: Callable[[], ReportSpool], tmp_p
     second.close()
     files = {path.name for path in (tmp_path / "reports").glob("*.sqlite3")}
     assert files == {"monitor.sqlite3", "monitor-2.sqlite3"}
+
+
+def test_a_report_of_another_version_makes_way(
+    opened: Callable[[], ReportSpool], tmp_path: Path
+) -> None:
+    spool = opened()
+    spool.add([started("old"), ended("a")])
+    spool.close()
+    with closing(sqlite3.connect(tmp_path / "reports" / "monitor.sqlite3")) as file, file:
+        file.execute("UPDATE report SET body = '{}' WHERE run_id = 'old'")
+    again = opened()
+    assert drained(again) == [ended("a")]
+    assert len(again) == 0
+    again.close()
 
 
 def test_a_damaged_file_is_put_aside(opened: Callable[[], ReportSpool], tmp_path: Path) -> None:
