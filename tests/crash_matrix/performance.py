@@ -6,7 +6,7 @@ traded once more, as any market would; or it goes on to the end of the tale whil
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -28,6 +28,7 @@ PATIENCE_S: Final = 120.0  # of conditions that come true at once on a machine w
 _STEPS_OF_THE_FEED_S: Final = 0.1  # when it goes on
 _ASK_AGAIN_S: Final = 0.5
 _LAST_POINTS_S: Final = 3.0
+_LONGEST_TIMER_S: Final = 75.0  # the check of every minute
 
 
 class FrozenWithDatabase(Exception):
@@ -46,10 +47,10 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
-    """Where a process dies: `act` None is whichever comes to the point.
+    """Where a process dies: `act` None is whichever comes to the point, which is a shell pattern.
 
     With `is_recovery` it was killed before, missed what happened then, and dies while it comes
-    back.
+    back. With `by_timer` it is one that has just started, and has until before the last act.
     """
 
     act: int | None
@@ -57,6 +58,7 @@ class Death:
     point: str
     number: int = 1
     is_recovery: bool = False
+    by_timer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class Performance:
     mode: Mode = Mode.HELD
     waits_for_leases: bool = False  # else a dead monitor's is let run out at once
     before_act: Callable[[int], None] = lambda act: None
+    news: Sequence[Mapping[str, object]] = ()  # faults that put the exchange's news in an order
     deaths: int = 0
     story: Story = field(init=False)
     _turns: dict[int, tuple[int, bool]] = field(default_factory=dict)  # turn → act, is_recovery
@@ -121,6 +124,10 @@ class Performance:
         self.story = Story(self.world, self.tale.symbol)
         self.world.wait_ready()
         self._cycles_before = len(self._cycles())
+        for fault in self.news:
+            self.world.control("faults", fault)
+        if self.death is not None and self.death.by_timer:
+            self._restart(self._program(self.death.program))
         if self.mode is Mode.STANDBY:
             self.world.other.start()
         for number, act in enumerate(self.tale.acts):
@@ -132,6 +139,9 @@ class Performance:
                 self._order_death(is_recovery=False)
                 self._begin(act)
             self._until(partial(self._is_done, act), partial(self._shown, act))
+            if number == len(self.tale.acts) - 2:
+                self._wait_for_timer()
+                self._until(partial(self._is_done, act), partial(self._shown, act))
             if self._has_gone_on:
                 self._settle()
                 break
@@ -144,11 +154,24 @@ class Performance:
 
     def _wait_for_last_points(self) -> None:
         """Let what follows the end of a cycle come, if somebody is to die in it."""
-        is_last = self.death is not None and self.death.act == self._act and not self.deaths
-        deadline = time.monotonic() + _LAST_POINTS_S
-        while is_last and not self.deaths and time.monotonic() < deadline:
+        if self.death is not None and self.death.act == self._act:
+            self._wait_for_death(_LAST_POINTS_S)
+
+    def _wait_for_timer(self) -> None:
+        """Let the timer run out that somebody is to die by."""
+        if self.death is not None and self.death.by_timer:
+            self._wait_for_death(_LONGEST_TIMER_S)
+
+    def _wait_for_death(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not self.deaths and time.monotonic() < deadline:
             self._tend()
             time.sleep(_ASK_AGAIN_S / 10)
+
+    def _restart(self, program: Program) -> None:
+        program.stop()
+        program.start()
+        until(self._is_ready, self.world.health, within_s=PATIENCE_S)
 
     def _send_standby_home(self) -> None:
         if self._is_replaced(self.world.monitor):
@@ -248,7 +271,7 @@ class Performance:
                 order = DeathOrder(
                     turn=turn,
                     program=death.program,
-                    point=_literally(death.point),
+                    point=death.point,
                     number=death.number,
                     signal=number,
                 )
@@ -425,8 +448,3 @@ def _expected(act: Act) -> dict[str, tuple[Decimal, Decimal | None]]:
         name: (Decimal(price), None if quantity is None else Decimal(quantity))
         for name, (price, quantity) in act.rests.items()
     }
-
-
-def _literally(text: str) -> str:
-    """Return a shell pattern that only the text itself fits."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in text)

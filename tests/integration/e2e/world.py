@@ -202,11 +202,15 @@ class World:
     def wait_for_room(self) -> None:
         """Wait until the request weight of this minute has room for a story."""
 
-        def used() -> int:
-            answer = self.http.get(f"{self.paper_url}/fapi/v1/time")
-            return int(answer.headers["X-MBX-USED-WEIGHT-1M"])
+        until(self.has_room, lambda: f"{self._used_weight()} used", within_s=65)
 
-        until(lambda: used() < WEIGHT_FOR_A_STORY, lambda: f"{used()} used", within_s=65)
+    def has_room(self) -> bool:
+        """Return whether the request weight of this minute has room for a story."""
+        return self._used_weight() < WEIGHT_FOR_A_STORY
+
+    def _used_weight(self) -> int:
+        answer = self.http.get(f"{self.paper_url}/fapi/v1/time")
+        return int(answer.headers["X-MBX-USED-WEIGHT-1M"])
 
     def control(self, path: str, body: object | None = None) -> Any:
         """Use the paper exchange's control interface."""
