@@ -36,9 +36,9 @@ from core.domain.cycle import Cycle, Fact
 from core.domain.settings import CycleSettings, Policy
 from core.domain.step import Step, take_step
 from core.domain.webhook import WebhookStatus
-from core.engine import carry_out
 from core.entry_checks import begun_cycle
 from core.schemas.webhook import parse_alert
+from core.sending import carry_out
 from paper.exchange import Exchange, wall_ms
 from paper.rules import BUILT_IN
 from paper.server import listening

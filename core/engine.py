@@ -14,7 +14,7 @@ it on an event loop with virtual time.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import assert_never
 
@@ -43,45 +43,36 @@ from core.domain.cycle import (
     FundingPaid,
     MarkRead,
     OrderMissing,
-    OrderRefused,
     OrderReported,
     OrderState,
-    OutcomeUnknown,
     Phase,
     PositionChecked,
     PositionSide,
     PriceSeen,
-    Request,
-    RequestNotSent,
     Role,
     RulesRead,
     TimePassed,
     TradePrice,
     parse_client_order_id,
 )
-from core.domain.refusals import HTTP_UNAVAILABLE
-from core.domain.rules import ENTRY_DEADLINE_MS
 from core.domain.step import Step, take_step
 from core.errors import (
     CommitUnclear,
     ExchangeError,
     ExchangeUnavailable,
     RateLimited,
-    RequestRefused,
-    RequestTooLate,
     StoreUnavailable,
     TradeboxError,
 )
-from core.errors import OutcomeUnknown as NoAnswer
 from core.money import shown
 from core.ports import Clock, CycleStore, FundingRecord, Lease, OrderGateway
+from core.sending import carry_out, not_sent
 
 log = structlog.get_logger(__name__)
 
 # The exchange takes a request whose timestamp is this far ahead of its clock, so an entry may fill
 # before the time at which, by our clock, it was accepted.
 CLOCKS_MAY_DIFFER_MS = 1_000
-START_WITHIN_MS = 2_000  # a request is not started later than this after its intent
 KEEP_ENDED_MS = 60_000  # an ended cycle's late fills are still ours
 MOST_WAITING = 10_000  # trades, which are then folded; events, which are never dropped
 FUNDING_AT_MOST_EVERY_MS = 3_600_000  # it is settled on whole hours, every fourth or eighth mostly
@@ -100,60 +91,6 @@ async def handle(desk: "Desk", facts: tuple[Fact, ...]) -> None:
     """Record and decide, then send every request in a task of its own."""
     for order in await desk.record_and_decide(facts):
         desk.spawn(desk.send(order))
-
-
-async def carry_out(gateway: OrderGateway, clock: Clock, symbol: str, order: OrderState) -> Fact:
-    """Send the request that stands on the order, unless it is too old; return what came of it."""
-    name = order.client_order_id
-    if _is_too_late(order, clock.now_ms()):
-        return _not_sent(order, clock.now_ms())
-    call = {
-        Request.PLACE: gateway.place,
-        Request.AMEND: gateway.amend,
-        Request.CANCEL: gateway.cancel,
-    }[order.request]
-    try:
-        report = await call(symbol, order)
-    except RequestRefused as error:
-        return _refused(order, clock.now_ms(), code=error.code, text=error.text)
-    except RateLimited as error:
-        return _not_sent(order, clock.now_ms(), wait_ms=error.retry_after_ms)
-    except RequestTooLate:
-        return _not_sent(order, clock.now_ms())
-    except ExchangeUnavailable as error:
-        return _refused(order, clock.now_ms(), code=HTTP_UNAVAILABLE, text=str(error))
-    except NoAnswer:
-        return OutcomeUnknown(
-            at_ms=clock.now_ms(), client_order_id=name, requested_at_ms=order.requested_at_ms
-        )
-    return replace(report, answers=order.request)
-
-
-def _is_too_late(order: OrderState, now_ms: int) -> bool:
-    """Return whether the request must not be started any more; the entry's 15 s are rule 1's."""
-    is_entry = order.role is Role.ENTRY  # created when its alert was accepted
-    is_expired = is_entry and now_ms >= order.created_at_ms + ENTRY_DEADLINE_MS
-    return is_expired or now_ms > order.requested_at_ms + START_WITHIN_MS
-
-
-def _not_sent(order: OrderState, now_ms: int, *, wait_ms: int = 0) -> RequestNotSent:
-    return RequestNotSent(
-        at_ms=now_ms,
-        client_order_id=order.client_order_id,
-        retry_at_ms=now_ms + wait_ms,
-        requested_at_ms=order.requested_at_ms,
-    )
-
-
-def _refused(order: OrderState, now_ms: int, *, code: int, text: str) -> OrderRefused:
-    return OrderRefused(
-        at_ms=now_ms,
-        client_order_id=order.client_order_id,
-        request=order.request,
-        code=code,
-        text=text,
-        requested_at_ms=order.requested_at_ms,
-    )
 
 
 def _may_have_filled(order: OrderState, cycle: Cycle, position: PositionChecked) -> bool:
@@ -521,7 +458,7 @@ class Desk:
 
     async def _outcome(self, order: OrderState) -> Fact:
         if not self._around.may_send():  # not at once again: the lease takes its time
-            return _not_sent(order, self._now(), wait_ms=_LOOK_AGAIN_MS)
+            return not_sent(order, self._now(), wait_ms=_LOOK_AGAIN_MS)
         return await carry_out(self._around.gateway, self._around.clock, self.symbol, order)
 
     # --- Questions ---

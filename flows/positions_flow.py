@@ -26,7 +26,7 @@ from core.domain.guards import NO_GUARDS, Guards
 from core.domain.settings import CycleSettings, Policy, SymbolRules
 from core.domain.step import take_step
 from core.domain.webhook import AlertContent
-from core.engine import Desk, carry_out, fills_since_ms
+from core.engine import Desk, fills_since_ms
 from core.entry_checks import (
     CONDITIONAL_ORDERS_NEEDED,
     EntryPicture,
@@ -46,6 +46,7 @@ from core.errors import (
 )
 from core.grid import Grid
 from core.ports import AccountGateway, Clock, SymbolConfig
+from core.sending import carry_out
 from flows.runtime import flow, tag, task
 from flows.tasks import desk_tags, record_and_decide, send_request
 

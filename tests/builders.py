@@ -48,6 +48,17 @@ T0 = 1_790_000_000_000  # when every story's alert was accepted
 _ENUMS = (AmountType, GridMode, MultiplierMode)
 
 
+class StoppedClock:
+    """Shows one moment, counted from the story's start."""
+
+    def __init__(self, after_ms: int = 0) -> None:
+        self._after_ms = after_ms
+
+    def now_ms(self) -> int:
+        """Return that moment."""
+        return T0 + self._after_ms
+
+
 def dec(text: str | int | Decimal) -> Decimal:
     """Return a decimal from text."""
     return Decimal(text)

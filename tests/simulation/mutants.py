@@ -413,9 +413,9 @@ MUTANTS = (
     Mutant(
         "no answer counts as not sent",
         "section 4, no answer",
-        "core/engine.py",
+        "core/sending.py",
         "        return OutcomeUnknown(\n            at_ms=clock.now_ms(),",
-        "        return _not_sent(order, clock.now_ms()) or OutcomeUnknown(\n"
+        "        return not_sent(order, clock.now_ms()) or OutcomeUnknown(\n"
         "            at_ms=clock.now_ms(),",
     ),
     Mutant(

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from core.domain.cycle import CloseReason, Phase, Role
-from core.engine import carry_out
+from core.sending import carry_out
 from simulation.faults import Fault, FaultKind
 from simulation.invariants import open_orders, prove_protected
 from tests.simulation.accidents import DAYS, HOURS, MINUTES, ZERO, D, alarms, lived, refusals

@@ -10,17 +10,13 @@ import pytest
 from core.clients.memory_store import MemoryCycleStore, Moment
 from core.domain.cycle import (
     Cycle,
-    Fact,
     OperatorAction,
     OperatorAsked,
-    OrderRefused,
     OrderReported,
     OrderState,
-    OutcomeUnknown,
     PriceSeen,
     ReportedStatus,
     Request,
-    RequestNotSent,
     Role,
     TimePassed,
     TradePrice,
@@ -30,153 +26,20 @@ from core.engine import (
     MOST_WAITING,
     Desk,
     Surroundings,
-    carry_out,
 )
 from core.errors import (
     CommitUnclear,
     ExchangeError,
-    ExchangeUnavailable,
     LeaseLost,
-    RateLimited,
-    RequestRefused,
-    RequestTooLate,
     StoreUnavailable,
 )
-from core.errors import OutcomeUnknown as NoAnswer
 from core.ports import Lease
 from simulation.faults import Fault, FaultKind
 from simulation.loop import VirtualClock, run
-from tests.builders import T0, Story
+from tests.builders import T0, StoppedClock, Story
 from tests.simulation.stage import Stage, alert
 
 D = Decimal
-
-
-# --- One request, whatever comes of it ---
-
-
-class OneAnswer:
-    """Answers every request in the one way it was told; counts them."""
-
-    def __init__(self, answer: OrderReported | Exception) -> None:
-        self.asked: list[Request] = []
-        self._answer = answer
-
-    async def place(self, symbol: str, order: OrderState) -> OrderReported:
-        """Answer a placement."""
-        return self._say(order)
-
-    async def amend(self, symbol: str, order: OrderState) -> OrderReported:
-        """Answer an amendment."""
-        return self._say(order)
-
-    async def cancel(self, symbol: str, order: OrderState) -> OrderReported:
-        """Answer a cancellation."""
-        return self._say(order)
-
-    def _say(self, order: OrderState) -> OrderReported:
-        self.asked.append(order.request)
-        if isinstance(self._answer, Exception):
-            raise self._answer
-        return self._answer
-
-
-class Clock:
-    """Shows one moment, counted from the story's start."""
-
-    def __init__(self, after_ms: int = 0) -> None:
-        self._after_ms = after_ms
-
-    def now_ms(self) -> int:
-        """Return that moment."""
-        return T0 + self._after_ms
-
-
-ENTRY = Story().order("entry")
-NAME = ENTRY.client_order_id
-
-
-def refused(code: int, text: str) -> OrderRefused:
-    return OrderRefused(
-        at_ms=T0,
-        client_order_id=NAME,
-        request=Request.PLACE,
-        code=code,
-        text=text,
-        requested_at_ms=T0,
-    )
-
-
-OUTCOMES: dict[str, tuple[Exception, Fact]] = {
-    "refused: with code and text": (
-        RequestRefused(code=-2019, text="Margin is insufficient.", http_status=400),
-        refused(-2019, "Margin is insufficient."),
-    ),
-    "throttled: not sent, and when it may be": (
-        RateLimited(retry_after_ms=700),
-        RequestNotSent(at_ms=T0, client_order_id=NAME, retry_at_ms=T0 + 700, requested_at_ms=T0),
-    ),
-    "too late to be sent: not sent": (
-        RequestTooLate("too late"),
-        RequestNotSent(at_ms=T0, client_order_id=NAME, retry_at_ms=T0, requested_at_ms=T0),
-    ),
-    "not taken: refused for the moment": (
-        ExchangeUnavailable("no connection"),
-        refused(-503, "no connection"),
-    ),
-    "no answer: unknown": (
-        NoAnswer("time-out"),
-        OutcomeUnknown(at_ms=T0, client_order_id=NAME, requested_at_ms=T0),
-    ),
-}
-
-
-@pytest.mark.parametrize(("error", "fact"), OUTCOMES.values(), ids=OUTCOMES.keys())
-async def test_every_outcome_of_a_request_is_a_fact(error: Exception, fact: Fact) -> None:
-    gateway = OneAnswer(error)
-    assert await carry_out(gateway, Clock(), "BTCUSDT", ENTRY) == fact  # type: ignore[arg-type] # orders only
-    assert gateway.asked == [Request.PLACE]
-
-
-@pytest.mark.parametrize("request_", [Request.PLACE, Request.AMEND, Request.CANCEL])
-async def test_a_success_says_what_it_answers(request_: Request) -> None:
-    report = OrderReported(
-        at_ms=T0,
-        client_order_id=NAME,
-        status=ReportedStatus.OPEN,
-        side=ENTRY.side,
-        position_side=ENTRY.position_side,
-        kind=ENTRY.kind,
-        price=None,
-        quantity=ENTRY.quantity,
-        executed=D(0),
-        average_price=None,
-    )
-    gateway = OneAnswer(report)
-    order = replace(ENTRY, request=request_)
-    fact = await carry_out(gateway, Clock(), "BTCUSDT", order)  # type: ignore[arg-type] # orders only
-    assert fact == replace(report, answers=request_)
-    assert gateway.asked == [request_]
-
-
-@pytest.mark.parametrize(("after_ms", "is_sent"), [(2_000, True), (2_001, False)])
-async def test_no_request_is_started_later_than_2_s_after_its_intent(
-    after_ms: int, is_sent: bool
-) -> None:
-    gateway = OneAnswer(NoAnswer("time-out"))
-    fact = await carry_out(gateway, Clock(after_ms), "BTCUSDT", ENTRY)  # type: ignore[arg-type] # orders only
-    assert bool(gateway.asked) is is_sent
-    assert isinstance(fact, OutcomeUnknown if is_sent else RequestNotSent)
-
-
-@pytest.mark.parametrize(("after_ms", "is_sent"), [(14_999, True), (15_000, False)])
-async def test_the_entry_is_not_started_15_s_after_its_alert_however_young_its_intent(
-    after_ms: int, is_sent: bool
-) -> None:
-    gateway = OneAnswer(NoAnswer("time-out"))
-    entry = replace(ENTRY, requested_at_ms=T0 + 14_500)
-    await carry_out(gateway, Clock(after_ms), "BTCUSDT", entry)  # type: ignore[arg-type] # orders only
-    assert bool(gateway.asked) is is_sent
 
 
 # --- Timers and news ---
@@ -232,7 +95,7 @@ def test_while_facts_wait_every_trade_is_wanted_and_afterwards_the_band_again() 
 
 
 def test_trades_beyond_the_bound_are_folded_into_highest_lowest_and_last() -> None:
-    desk = Desk("BTCUSDT", Surroundings(gateway=None, store=None, clock=Clock()))  # type: ignore[arg-type] # unused
+    desk = Desk("BTCUSDT", Surroundings(gateway=None, store=None, clock=StoppedClock()))  # type: ignore[arg-type] # unused
     desk.tell(TimePassed(at_ms=T0))
     for number in range(MOST_WAITING):
         desk.traded(D(60_000 + number % 100), T0 + number)
@@ -244,7 +107,7 @@ def test_trades_beyond_the_bound_are_folded_into_highest_lowest_and_last() -> No
 
 
 def test_events_beyond_the_bound_are_kept_and_their_stream_is_not_trusted_any_more() -> None:
-    desk = Desk("BTCUSDT", Surroundings(gateway=None, store=None, clock=Clock()))  # type: ignore[arg-type] # unused
+    desk = Desk("BTCUSDT", Surroundings(gateway=None, store=None, clock=StoppedClock()))  # type: ignore[arg-type] # unused
     story = Story().fill("entry", "60000")
     (report,) = (fact for fact in story.steps[-1].facts if isinstance(fact, OrderReported))
     for number in range(100):
@@ -579,7 +442,7 @@ def test_a_desk_that_winds_down_records_answers_but_asks_for_nothing_new() -> No
 
 
 async def test_stopping_cancels_what_is_under_way() -> None:
-    desk = Desk("BTCUSDT", Surroundings(gateway=None, store=None, clock=Clock()))  # type: ignore[arg-type] # unused
+    desk = Desk("BTCUSDT", Surroundings(gateway=None, store=None, clock=StoppedClock()))  # type: ignore[arg-type] # unused
     ended: list[bool] = []
 
     async def work() -> None:

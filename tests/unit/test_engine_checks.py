@@ -9,7 +9,7 @@ from core.clients.memory_store import MemoryCycleStore
 from core.domain.cycle import Cycle, TimePassed
 from core.engine import Desk, Surroundings
 from core.ports import OrderGateway
-from tests.builders import Story, dec
+from tests.builders import StoppedClock, Story, dec
 
 
 class PriceList:
@@ -25,14 +25,6 @@ class PriceList:
         return dec(self._prices[symbol])
 
 
-class StoppedClock:
-    """A clock that shows one moment."""
-
-    def now_ms(self) -> int:
-        """Return that moment."""
-        return 1_790_000_100_000
-
-
 def paid_in_bnb() -> Cycle:
     """Return a cycle whose entry was charged 0.0002 BNB."""
     cycle = Story().entered().cycle
@@ -43,7 +35,7 @@ def paid_in_bnb() -> Cycle:
 
 
 async def test_commissions_in_bnb_are_valued_at_its_price() -> None:
-    gateway, clock = PriceList({"BNBUSDT": "600"}), StoppedClock()
+    gateway, clock = PriceList({"BNBUSDT": "600"}), StoppedClock(after_ms=100_000)
     store = MemoryCycleStore(now_ms=clock.now_ms)
     webhook = await store.record_webhook({}, received_at_ms=clock.now_ms(), symbol="BTCUSDT")
     cycle = await store.begin_cycle(webhook, paid_in_bnb())
