@@ -14,9 +14,10 @@ from typing import Protocol
 
 import structlog
 
+from core.account_picture import AccountPicture, Unclaimed, read_account
 from core.domain.alarms import Alarm, AlarmKind
 from core.domain.cycle import Cycle
-from core.engine import AccountPicture, Desk, Unclaimed, read_account
+from core.engine import Desk
 from core.errors import ExchangeError, ExchangeUnavailable, LeaseLost, StoreError
 from core.ports import AccountGateway, Clock, Lease
 

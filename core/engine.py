@@ -13,75 +13,41 @@ it on an event loop with virtual time.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import assert_never
 
 import structlog
 
+from core.account_picture import AccountPicture, Unclaimed, unclaimed
 from core.domain import strategy
-from core.domain.asks import (
-    FindOrder,
-    Question,
-    ReadBalance,
-    ReadFills,
-    ReadMark,
-    ReadOpenOrders,
-    ReadPosition,
-    ReadRules,
-    asks,
-    unpriced_assets,
-)
+from core.domain.asks import unpriced_assets
 from core.domain.cycle import (
     CLIENT_ID_PREFIX,
-    AssetPriced,
-    BalanceRead,
     Cycle,
     Fact,
-    FillsRead,
-    FundingPaid,
-    MarkRead,
-    OrderMissing,
     OrderReported,
     OrderState,
     Phase,
-    PositionChecked,
-    PositionSide,
     PriceSeen,
-    Role,
-    RulesRead,
     TimePassed,
     TradePrice,
-    parse_client_order_id,
 )
 from core.domain.step import Step, take_step
-from core.errors import (
-    CommitUnclear,
-    ExchangeError,
-    ExchangeUnavailable,
-    RateLimited,
-    StoreUnavailable,
-    TradeboxError,
-)
-from core.money import shown
+from core.errors import CommitUnclear, ExchangeError, StoreUnavailable, TradeboxError
+from core.funding import FundingReads, uncounted_payments
+from core.inquiries import Inquiries
 from core.ports import Clock, CycleStore, FundingRecord, Lease, OrderGateway
 from core.sending import carry_out, not_sent
+from core.symbol_reads import SymbolReads
 
 log = structlog.get_logger(__name__)
 
-# The exchange takes a request whose timestamp is this far ahead of its clock, so an entry may fill
-# before the time at which, by our clock, it was accepted.
-CLOCKS_MAY_DIFFER_MS = 1_000
 KEEP_ENDED_MS = 60_000  # an ended cycle's late fills are still ours
 MOST_WAITING = 10_000  # trades, which are then folded; events, which are never dropped
-FUNDING_AT_MOST_EVERY_MS = 3_600_000  # it is settled on whole hours, every fourth or eighth mostly
-_FUNDING_MAY_LAG_MS = 120_000  # until a payment is listed; a position seconds old may still pay
 _MOST_FACTS_A_STEP = 500
 _LOOK_AGAIN_MS = 500  # at a cycle that another process may be writing to
 _STORE_RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-_READ_RETRY_MS = 1_000
-_CLOCKS_DIFFER_MS = 60_000  # far more than they do
 
 # Takes a desk and the facts of one turn; by default records, decides and sends. Flows name these.
 Handler = Callable[["Desk", tuple[Fact, ...]], Awaitable[None]]
@@ -91,19 +57,6 @@ async def handle(desk: "Desk", facts: tuple[Fact, ...]) -> None:
     """Record and decide, then send every request in a task of its own."""
     for order in await desk.record_and_decide(facts):
         desk.spawn(desk.send(order))
-
-
-def _may_have_filled(order: OrderState, cycle: Cycle, position: PositionChecked) -> bool:
-    """Return whether the order's side differs from the fills in the direction of the order."""
-    is_long = order.position_side is PositionSide.LONG
-    report, leg = (position.long, cycle.long) if is_long else (position.short, cycle.short)
-    moved = report.quantity - leg.quantity
-    return moved > 0 if order.is_opening else moved < 0
-
-
-def fills_since_ms(cycle: Cycle) -> int:
-    """Return from when on the exchange's list may hold executions of the cycle."""
-    return cycle.accepted_at_ms - CLOCKS_MAY_DIFFER_MS
 
 
 def may_always_send() -> bool:
@@ -131,40 +84,6 @@ class Surroundings:
     may_send: Callable[[], bool] = may_always_send
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountPicture:
-    """Positions and open orders as the exchange lists them at one moment, by symbol."""
-
-    asked_at_ms: int
-    positions: Mapping[str, PositionChecked]
-    orders: Mapping[str, tuple[OrderReported, ...]]
-
-
-async def read_account(gateway: OrderGateway, clock: Clock) -> AccountPicture:
-    """Return the picture of the whole account, for any number of symbols at the price of one."""
-    asked_at = clock.now_ms()
-    positions = await gateway.all_positions()
-    orders: dict[str, tuple[OrderReported, ...]] = {}
-    for symbol, report in await gateway.open_orders(None):
-        orders[symbol] = (*orders.get(symbol, ()), report)
-    return AccountPicture(asked_at_ms=asked_at, positions=positions, orders=orders)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unclaimed:
-    """What is on a symbol without a cycle: nobody here opened it, or no cycle knows it any more."""
-
-    long: Decimal
-    short: Decimal
-    our_orders: tuple[str, ...]  # client ids that only we give
-
-    def __str__(self) -> str:
-        """Return it as a person reads it."""
-        names = ", ".join(self.our_orders[:5]) + (", …" if len(self.our_orders) > 5 else "")
-        orders = f", open orders with our names: {names}" if names else ""
-        return f"LONG {shown(self.long)}, SHORT {shown(self.short)}{orders}"
-
-
 @dataclass(frozen=True, slots=True)
 class _Queued:
     """A fact and the cycle that it is about; None: found out when its turn comes."""
@@ -173,24 +92,6 @@ class _Queued:
     cycle_id: int | None
     done: asyncio.Event | None = None
     ends_first_check: bool = False  # with it, all is known that a stale database may lack
-
-
-@dataclass(slots=True)
-class _Asking:
-    task: asyncio.Task[None] | None = None
-    last_ms: int = 0
-    not_before_ms: int = 0
-
-
-@dataclass(slots=True)
-class _Memory:
-    """What a desk knows only until it is reloaded."""
-
-    cycles: dict[int, Cycle] = field(default_factory=dict)
-    asking: dict[Question, _Asking] = field(default_factory=dict)
-    wake_at_ms: int | None = None
-    is_funding_told: bool = False
-    funding_read_at_ms: int = 0
 
 
 class Desk:
@@ -204,7 +105,13 @@ class Desk:
         self._facts: deque[_Queued] = deque()
         self._orphans: list[tuple[int, OrderReported]] = []
         self._news = asyncio.Event()
-        self._memory = _Memory()
+        self._cycles: dict[int, Cycle] = {}
+        self._wake_at_ms: int | None = None
+        self._reads = SymbolReads(symbol, around.gateway, around.clock)
+        self._inquiries = Inquiries(
+            symbol, self._reads, around.clock, on_answer=self._tell_all, spawn=self.spawn
+        )
+        self._funding = FundingReads()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stepping = False
         self._batch_owner: int | None = None
@@ -217,7 +124,7 @@ class Desk:
     @property
     def open_cycle(self) -> Cycle | None:
         """Return the cycle that is open on the symbol, as last saved."""
-        return next((c for c in self._memory.cycles.values() if c.is_open), None)
+        return next((c for c in self._cycles.values() if c.is_open), None)
 
     @property
     def is_idle(self) -> bool:
@@ -235,8 +142,8 @@ class Desk:
 
     def adopt(self, cycle: Cycle) -> None:
         """Take a cycle on (or its newer state), as loaded from the store."""
-        self._memory.cycles[cycle.cycle_id] = cycle
-        self._memory.asking.clear()
+        self._cycles[cycle.cycle_id] = cycle
+        self._inquiries.forget()
         if not cycle.is_open:  # whoever saw it end may not have lived to ask
             self.spawn(self._check_last_funding(cycle))
         orphans, self._orphans = self._orphans, []
@@ -246,14 +153,11 @@ class Desk:
 
     def knows(self, cycle_id: int) -> bool:
         """Return whether the cycle was taken on."""
-        return cycle_id in self._memory.cycles
+        return cycle_id in self._cycles
 
     def tell(self, fact: Fact, *, cycle_id: int | None = None) -> None:
         """Queue a fact; it is applied in order of arrival, and trades behind it wait for it."""
-        if not self._facts and not self._is_stepping:
-            self._around.on_band(self.symbol, None)
-        self._facts.append(_Queued(fact, cycle_id))
-        self._news.set()
+        self._put(_Queued(fact, cycle_id))
 
     def reported(self, report: OrderReported) -> bool:
         """Queue news of the account stream; False if more wait than it can be trusted with."""
@@ -266,8 +170,7 @@ class Desk:
     async def tell_and_wait(self, fact: Fact, *, cycle_id: int) -> None:
         """Queue a fact and return once its step was saved."""
         done = asyncio.Event()
-        self.tell(fact, cycle_id=cycle_id)
-        self._facts[-1] = _Queued(fact, cycle_id, done)
+        self._put(_Queued(fact, cycle_id, done))
         await done.wait()
 
     def traded(self, price: Decimal, at_ms: int) -> None:
@@ -310,7 +213,7 @@ class Desk:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
-        self._memory.asking.clear()
+        self._inquiries.forget()
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Run `work` beside the desk's own loop, kept and waited for at the end."""
@@ -325,7 +228,7 @@ class Desk:
 
     async def record_and_decide(self, facts: tuple[Fact, ...]) -> tuple[OrderState, ...]:
         """Save what these facts make of their cycle in one transaction; return what to send."""
-        cycle = self._memory.cycles.get(self._batch_owner or 0)
+        cycle = self._cycles.get(self._batch_owner or 0)
         if cycle is None:
             self._keep_orphans(facts)
             return ()
@@ -335,7 +238,7 @@ class Desk:
             step = preview
         else:
             step = await self._update(cycle, facts, preview, now_ms)
-        self._memory.cycles[cycle.cycle_id] = step.cycle
+        self._cycles[cycle.cycle_id] = step.cycle
         if step.wake_at_ms is not None:
             self._wake_at(step.wake_at_ms)
         if cycle.is_open and not step.cycle.is_open:
@@ -378,7 +281,7 @@ class Desk:
     def _owner_of(self, queued: _Queued) -> int | None:
         """Return the id of the cycle that a fact belongs to; None: of no cycle known here."""
         if queued.cycle_id is not None:
-            return queued.cycle_id if queued.cycle_id in self._memory.cycles else None
+            return queued.cycle_id if queued.cycle_id in self._cycles else None
         fact = queued.fact
         if isinstance(fact, OrderReported):
             return self._owner(fact.client_order_id)
@@ -388,7 +291,7 @@ class Desk:
     def _owner(self, client_order_id: str) -> int | None:
         """Return the cycle of an order; a stranger's, or a late one, is the open cycle's."""
         current = self.open_cycle
-        for cycle in self._memory.cycles.values():
+        for cycle in self._cycles.values():
             is_its = client_order_id.startswith(f"{CLIENT_ID_PREFIX}{cycle.key}-")
             if is_its and (cycle.is_open or current is None):
                 return cycle.cycle_id
@@ -399,8 +302,7 @@ class Desk:
     def _is_unknown(self, client_order_id: str) -> bool:
         """Return whether it is an order of ours whose cycle was not loaded yet."""
         return client_order_id.startswith(CLIENT_ID_PREFIX) and not any(
-            client_order_id.startswith(f"{CLIENT_ID_PREFIX}{c.key}-")
-            for c in self._memory.cycles.values()
+            client_order_id.startswith(f"{CLIENT_ID_PREFIX}{c.key}-") for c in self._cycles.values()
         )
 
     def _keep_orphans(self, facts: tuple[Fact, ...]) -> None:
@@ -461,113 +363,22 @@ class Desk:
             return not_sent(order, self._now(), wait_ms=_LOOK_AGAIN_MS)
         return await carry_out(self._around.gateway, self._around.clock, self.symbol, order)
 
-    # --- Questions ---
+    # --- What the exchange is asked ---
 
     def _ask_and_look_ahead(self) -> None:
-        """Start every question that is due, and note when the next thing is."""
+        """Ask what is due, and note when the next thing is."""
         if not self._may_request:
             return
         now = self._now()
-        for cycle in tuple(self._memory.cycles.values()):
+        for cycle in tuple(self._cycles.values()):
             if cycle.ended_at_ms is not None and now > cycle.ended_at_ms + KEEP_ENDED_MS:
-                del self._memory.cycles[cycle.cycle_id]
+                del self._cycles[cycle.cycle_id]
                 continue
             if cycle.phase is Phase.ENTERING:
                 self._wake_at(now + _LOOK_AGAIN_MS)
-            for ask in asks(cycle):
-                asking = self._memory.asking.setdefault(ask.question, _Asking())
-                if asking.task is not None:
-                    continue
-                due = max(ask.not_before_ms, asking.last_ms + ask.every_ms, asking.not_before_ms)
-                if due > now:
-                    self._wake_at(due)
-                    continue
-                asking.last_ms = now
-                self._start_asking(asking, ask.question, cycle)
-
-    def _start_asking(self, asking: _Asking, question: Question, cycle: Cycle) -> None:
-        async def work() -> None:
-            try:
-                for fact in await self._answer(question, cycle):
-                    self.tell(fact, cycle_id=cycle.cycle_id)
-            except RateLimited as error:
-                asking.not_before_ms = self._now() + error.retry_after_ms
-            except ExchangeError as error:
-                asking.not_before_ms = self._now() + _READ_RETRY_MS
-                log.warning(
-                    "question unanswered",
-                    symbol=self.symbol,
-                    question=type(question).__name__,
-                    error=str(error),
-                )
-            finally:
-                asking.task = None
-                self._news.set()
-
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work())
-        asking.task = task
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    async def _answer(self, question: Question, cycle: Cycle) -> tuple[Fact, ...]:
-        gateway, symbol = self._around.gateway, self.symbol
-        match question:
-            case FindOrder(client_order_id=name):
-                order = cycle.order(name)
-                return () if order is None else await self._find(cycle, order)
-            case ReadFills():
-                return (await self._read_fills(cycle),)
-            case ReadPosition():
-                return (await gateway.positions(symbol),)
-            case ReadOpenOrders():
-                return tuple(report for _, report in await gateway.open_orders(symbol))
-            case ReadBalance():
-                balance = await gateway.balance(cycle.rules.quote_asset)
-                return (BalanceRead(at_ms=self._now(), available=balance.available),)
-            case ReadMark():
-                return (MarkRead(at_ms=self._now(), price=await gateway.mark_price(symbol)),)
-            case ReadRules():
-                return (RulesRead(at_ms=self._now(), rules=await gateway.rules(symbol)),)
-            case _:
-                assert_never(question)
-
-    async def _find(self, cycle: Cycle, order: OrderState) -> tuple[Fact, ...]:
-        """Return what became of an order; missing only if fills and position show nothing."""
-        asked_at = self._now()
-        report = await self._around.gateway.find(self.symbol, order)
-        if report is not None:
-            return (report,)
-        fills = await self._read_fills(cycle)
-        position = await self._around.gateway.positions(self.symbol)
-        known = {fill.trade_id for fill in cycle.fills}
-        is_new = any(fill.trade_id not in known for fill in fills.fills)
-        if is_new or _may_have_filled(order, cycle, position):
-            return (fills, position)
-        name = order.client_order_id
-        missing = OrderMissing(at_ms=self._now(), client_order_id=name, asked_at_ms=asked_at)
-        return (position, missing)
-
-    async def check_asset_prices(self) -> None:
-        """Value commissions that were paid in another asset (BNB); once per cycle and asset."""
-        cycle = self.open_cycle
-        for asset in () if cycle is None else unpriced_assets(cycle):
-            assert cycle is not None
-            price = await self._around.gateway.mark_price(f"{asset}{cycle.rules.quote_asset}")
-            fact = AssetPriced(at_ms=self._now(), asset=asset, price=price)
-            self.tell(fact, cycle_id=cycle.cycle_id)
-
-    async def _read_fills(self, cycle: Cycle) -> FillsRead:
-        fills = await self._around.gateway.fills(
-            self.symbol, since_ms=fills_since_ms(cycle), after_trade_id=None
-        )
-        counted = tuple(
-            fill
-            for fill in fills
-            if fill.time_ms >= cycle.accepted_at_ms or cycle.order(fill.client_order_id) is not None
-        )
-        return FillsRead(at_ms=self._now(), fills=counted)
-
-    # --- The periodic check ---
+            next_ms = self._inquiries.ask(cycle)
+            if next_ms is not None:
+                self._wake_at(next_ms)
 
     async def check(self, picture: AccountPicture | None = None) -> Unclaimed | None:
         """Compare the open cycle with the exchange: positions, open orders, single orders.
@@ -578,74 +389,28 @@ class Desk:
         concluded.
         """
         if picture is None:
-            picture = await self._read_picture()
-        position = picture.positions.get(self.symbol)
-        if position is None:
-            raise ExchangeUnavailable(f"{self.symbol} is missing in the list of positions")
-        known = self._memory.cycles.values()
+            picture = await self._reads.picture()
+        position = picture.position(self.symbol)
+        known = self._cycles.values()
         cycle = self.open_cycle or max(known, key=lambda c: c.ended_at_ms or 0, default=None)
         if cycle is None:
-            return self._unclaimed(picture, position)
-        found: list[Fact] = [] if self._is_checked else [*await self._read_since(cycle)]
-        found += await self._differences(cycle, picture, position)
-        for fact in found:
-            self.tell(fact, cycle_id=cycle.cycle_id)
-        self.tell(position, cycle_id=cycle.cycle_id)
-        self._facts[-1] = _Queued(position, cycle.cycle_id, ends_first_check=True)
+            return unclaimed(picture, self.symbol)
+        self._tell_all(
+            cycle, await self._reads.compare(cycle, picture, is_first=not self._is_checked)
+        )
+        self._put(_Queued(position, cycle.cycle_id, ends_first_check=True))
         return None
 
-    def _unclaimed(self, picture: AccountPicture, position: PositionChecked) -> Unclaimed | None:
-        if self._memory.cycles:
-            return None  # it has just ended: what comes late is still its own
-        names = [report.client_order_id for report in picture.orders.get(self.symbol, ())]
-        ours = tuple(sorted(name for name in names if parse_client_order_id(name) is not None))
-        found = Unclaimed(
-            long=position.long.quantity, short=position.short.quantity, our_orders=ours
-        )
-        return found if found.long or found.short or ours else None
-
-    async def _differences(
-        self, cycle: Cycle, picture: AccountPicture, position: PositionChecked
-    ) -> tuple[Fact, ...]:
-        """Return what the exchange lists, and what became of that which it lists no more."""
-        reports = picture.orders.get(self.symbol, ())
-        found: list[Fact] = list(reports)
-        listed = {report.client_order_id for report in reports}
-        for order in cycle.orders:
-            is_known_open = order.is_resting and order.changed_at_ms < picture.asked_at_ms
-            if is_known_open and not order.is_in_flight and order.client_order_id not in listed:
-                found += await self._find(cycle, order)
-        held = (position.long.quantity, position.short.quantity)
-        if held != (cycle.long.quantity, cycle.short.quantity) or not self._is_checked:
-            found.append(await self._read_fills(cycle))
-        return tuple(found)
-
-    async def _read_since(self, cycle: Cycle) -> tuple[OrderReported, ...]:
-        """Return all orders of the cycle that are younger than those saved, whatever they became.
-
-        An order is saved before it is sent, so what was created before the newest one is known.
-        """
-        ours = [o for o in cycle.orders if o.role is not Role.FOREIGN]
-        newest = max((o.created_at_ms for o in ours), default=cycle.accepted_at_ms)
-        reports = await self._around.gateway.orders_since(
-            self.symbol, since_ms=newest - _CLOCKS_DIFFER_MS
-        )
-        prefix = f"{CLIENT_ID_PREFIX}{cycle.key}-"
-        return tuple(r for r in reports if r.client_order_id.startswith(prefix))
-
-    async def _read_picture(self) -> AccountPicture:
-        gateway, asked_at = self._around.gateway, self._now()
-        position = await gateway.positions(self.symbol)
-        reports = await gateway.open_orders(self.symbol)
-        return AccountPicture(
-            asked_at_ms=asked_at,
-            positions={self.symbol: position},
-            orders={self.symbol: tuple(report for _, report in reports)},
-        )
+    async def check_asset_prices(self) -> None:
+        """Value commissions that were paid in another asset (BNB); once per cycle and asset."""
+        cycle = self.open_cycle
+        for asset in () if cycle is None else unpriced_assets(cycle):
+            assert cycle is not None
+            self._tell_all(cycle, (await self._reads.asset_price(cycle, asset),))
 
     def funding_told(self) -> None:
         """Let the next check read what the account was paid, or paid."""
-        self._memory.is_funding_told = True
+        self._funding.told()
 
     async def check_funding(self) -> None:
         """Count the funding payments of the open cycle, and of one that has just ended.
@@ -654,64 +419,46 @@ class Desk:
         """
         since, asked_at = self.funding_due_since(), self._now()
         if since is not None:
-            records = await self._around.gateway.funding(self.symbol, since_ms=since)
-            self.tell_funding(records, asked_at_ms=asked_at)
+            self.tell_funding(await self._reads.funding(since), asked_at_ms=asked_at)
 
     def funding_due_since(self) -> int | None:
-        """Return from when on payments have to be read; None: all are accounted for.
-
-        A read costs as much as thirty positions: it is made while a settlement, or the news of a
-        payment, is not accounted for.
-        """
-        read_at = self._memory.funding_read_at_ms - FUNDING_AT_MOST_EVERY_MS
-        due = [c for c in self._memory.cycles.values() if self._is_funding_due(c)]
-        return min((max(cycle.accepted_at_ms, read_at) for cycle in due), default=None)
+        """Return from when on payments have to be read; None: all are accounted for."""
+        return self._funding.due_since(self._cycles.values(), self._now())
 
     def tell_funding(self, records: Sequence[FundingRecord], *, asked_at_ms: int) -> None:
         """Count payments on the symbol that a read since `funding_due_since` has found."""
-        self._memory.is_funding_told = False
-        self._memory.funding_read_at_ms = asked_at_ms
-        for cycle in self._memory.cycles.values():
-            self._count_funding(cycle, records)
-
-    def _is_funding_due(self, cycle: Cycle) -> bool:
-        now = self._now()
-        settled_at = now - now % FUNDING_AT_MOST_EVERY_MS
-        is_touched = cycle.accepted_at_ms < settled_at + _FUNDING_MAY_LAG_MS
-        is_read = self._memory.funding_read_at_ms > settled_at + _FUNDING_MAY_LAG_MS
-        return self._memory.is_funding_told or (is_touched and not is_read)
-
-    def _count_funding(self, cycle: Cycle, records: Sequence[FundingRecord]) -> None:
-        for record in records:
-            ended_at = cycle.ended_at_ms
-            is_within = cycle.accepted_at_ms <= record.time_ms and (
-                ended_at is None or record.time_ms <= ended_at
-            )
-            if is_within and record.transaction_id not in cycle.funding_ids:
-                paid = FundingPaid(
-                    at_ms=self._now(),
-                    transaction_id=record.transaction_id,
-                    amount=record.amount,
-                )
-                self.tell(paid, cycle_id=cycle.cycle_id)
+        self._funding.read(asked_at_ms)
+        for cycle in self._cycles.values():
+            self._tell_all(cycle, uncounted_payments(cycle, records, at_ms=self._now()))
 
     async def _check_last_funding(self, cycle: Cycle) -> None:
         try:
-            records = await self._around.gateway.funding(self.symbol, since_ms=cycle.accepted_at_ms)
-            self._count_funding(cycle, records)
+            records = await self._reads.funding(cycle.accepted_at_ms)
         except ExchangeError as error:
             log.warning("funding not read", symbol=self.symbol, error=str(error))
+        else:
+            self._tell_all(cycle, uncounted_payments(cycle, records, at_ms=self._now()))
 
     # --- Waiting ---
+
+    def _put(self, queued: _Queued) -> None:
+        if not self._facts and not self._is_stepping:
+            self._around.on_band(self.symbol, None)
+        self._facts.append(queued)
+        self._news.set()
+
+    def _tell_all(self, cycle: Cycle, facts: Iterable[Fact]) -> None:
+        for fact in facts:
+            self.tell(fact, cycle_id=cycle.cycle_id)
 
     async def _wait_for_news(self) -> None:
         """Return when there is something to do; a timer that ran out becomes a fact itself."""
         self._release_orphans()
         # News leave the timer as it is: they may be of nothing that looks at the time again.
-        is_news = bool(self._facts) or await self._is_news_before(self._memory.wake_at_ms)
+        is_news = bool(self._facts) or await self._is_news_before(self._wake_at_ms)
         if not is_news:
-            self._memory.wake_at_ms = None
-            if self._memory.cycles:
+            self._wake_at_ms = None
+            if self._cycles:
                 self._facts.append(_Queued(TimePassed(at_ms=self._now()), None))
         self._news.clear()
 
@@ -725,8 +472,8 @@ class Desk:
             return False
 
     def _wake_at(self, at_ms: int) -> None:
-        wake = self._memory.wake_at_ms
-        self._memory.wake_at_ms = at_ms if wake is None else min(wake, at_ms)
+        wake = self._wake_at_ms
+        self._wake_at_ms = at_ms if wake is None else min(wake, at_ms)
 
     def _release_orphans(self) -> None:
         """Let reports go whose cycle nobody found for 5 s; the next check sees what they did."""

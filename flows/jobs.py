@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from config import Settings
+from core.account_picture import AccountPicture, read_account
 from core.clients.binance import BinanceGateway
 from core.clients.binance_rest import BinanceRest
 from core.clients.db_async import make_engine
@@ -24,7 +25,6 @@ from core.clients.sql_history import Forgotten, SqlHistory
 from core.clients.sql_store import SqlCycleStore
 from core.daily_report import DailyReport, daily_report
 from core.domain.cycle import CLIENT_ID_PREFIX, Cycle
-from core.engine import AccountPicture, read_account
 from core.errors import RequestRefused
 from core.ports import IncomeRecord
 from core.reconciliation import ExchangeBooks, Finding, as_alarms, findings

@@ -26,7 +26,7 @@ from core.domain.guards import NO_GUARDS, Guards
 from core.domain.settings import CycleSettings, Policy, SymbolRules
 from core.domain.step import take_step
 from core.domain.webhook import AlertContent
-from core.engine import Desk, fills_since_ms
+from core.engine import Desk
 from core.entry_checks import (
     CONDITIONAL_ORDERS_NEEDED,
     EntryPicture,
@@ -47,6 +47,7 @@ from core.errors import (
 from core.grid import Grid
 from core.ports import AccountGateway, Clock, SymbolConfig
 from core.sending import carry_out
+from core.symbol_reads import fills_since_ms
 from flows.runtime import flow, tag, task
 from flows.tasks import desk_tags, record_and_decide, send_request
 
