@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from config import Settings, get_settings, parse_symbols
 from core.account_checks import AccountChecks
+from core.account_news import AccountNews
 from core.clients.binance import BinanceGateway
 from core.clients.binance_rest import connect_gateway
 from core.clients.binance_stream import AccountStream, MarketStream
@@ -35,13 +36,7 @@ from core.clients.sql_store import SqlCycleStore
 from core.clients.sql_summaries import SqlSummaries
 from core.domain.alarms import Alarm, AlarmKind
 from core.domain.band import Band
-from core.domain.cycle import (
-    CLIENT_ID_PREFIX,
-    AccountRefused,
-    Cycle,
-    OperatorAsked,
-    OrderReported,
-)
+from core.domain.cycle import AccountRefused, Cycle, OperatorAsked
 from core.domain.step import Step
 from core.domain.strategy import Band as Limits
 from core.engine import KEEP_ENDED_MS, Desk, Surroundings
@@ -56,8 +51,6 @@ from core.errors import (
 from core.logging_setup import secret_texts, set_up_logging
 from core.narration import narrate
 from core.ports import Clock, Lease
-from core.told_executions import ToldExecutions
-from core.translate import AccountEvent, FundingNews, OrderNews, PositionNews
 from flows.daily_summary import tell_each_day
 from flows.news import handle_by_flow
 from flows.notices import make_notices
@@ -75,7 +68,6 @@ CHECK_AGAIN_S = 5.0
 REFRESH_RULES_EVERY_S = 24 * 3600.0
 FEES_APART_S = 6.0  # a symbol's weigh 22: a tenth of the minute's limit
 SHOW_PRICE_EVERY_S = 2.0
-STREAM_MAY_LAG_S = 5.0  # behind a check before it counts as broken
 SYNC_CLOCK_EVERY_S = 1800.0
 WIND_DOWN_S = 4.5  # a request's time-out and a little
 _LEASE_RETRY_S = 2.0
@@ -124,9 +116,6 @@ class Monitor:
         self._check_now = asyncio.Event()
         self._poll_now = asyncio.Event()
         self._ready = asyncio.Event()
-        self._told_positions: dict[str, PositionNews] = {}
-        self._told = ToldExecutions()
-        self._rechecks: set[asyncio.Task[None]] = set()
         self._unlisted: set[str] = set()  # watched, and told that the exchange does not list them
         self._fees_wanted: list[str] = []
         self._market = MarketStream(
@@ -137,21 +126,28 @@ class Monitor:
             on_disconnect=self._stream_lost,
             silence_seconds=settings.stream_timeout,
         )
-        self._account = AccountStream(
-            base_url=settings.stream_url,
-            keys=gateway,
-            clock=gateway,
-            on_event=self._account_event,
-            on_connect=self._account_connected,
-            on_disconnect=self._stream_lost,
-            keep_key_seconds=settings.user_timeout,
-        )
         self._checks = AccountChecks(
             gateway=gateway,
             store=store,
             clock=gateway,
             desks=self._desks,
             is_heard=lambda symbol: self._account.is_connected and self._market.is_heard(symbol),
+        )
+        self._news = AccountNews(
+            desks=self._desks,
+            is_connected=lambda: self._account.is_connected,
+            reconnect=lambda reason: self._account.reconnect(reason),
+            check=self._checks.run_for,
+            check_all_soon=self._check_now.set,
+        )
+        self._account = AccountStream(
+            base_url=settings.stream_url,
+            keys=gateway,
+            clock=gateway,
+            on_event=self._news.take,
+            on_connect=self._news.connected,
+            on_disconnect=self._stream_lost,
+            keep_key_seconds=settings.user_timeout,
         )
         self._around = Surroundings(
             gateway=gateway,
@@ -475,58 +471,10 @@ class Monitor:
     def _stream_lost(self, reason: str) -> None:
         self._check_now.set()  # which records that nobody watches now
 
-    def _account_connected(self) -> None:
-        self._told.connected(asyncio.get_running_loop().time())
-        self._check_now.set()
-
     def _traded(self, symbol: str, price: Decimal, time_ms: int) -> None:
         desk = self._desks.get(symbol)
         if desk is not None:
             desk.traded(price, self._gateway.now_ms())
-
-    def _account_event(self, event: AccountEvent) -> None:
-        match event:
-            case OrderNews(symbol=symbol, report=report):
-                desk = self._desks.get(symbol)
-                if desk is None:
-                    return
-                self._told.told(report)
-                if not desk.reported(report):
-                    self._account.reconnect("too many of its events wait; it is not trusted")
-            case PositionNews(symbol=symbol):
-                self._compare_position(event)
-            case FundingNews(symbol=symbol):
-                log.info("funding", symbol=symbol)
-                for desk in self._desks.values():
-                    if symbol in (None, desk.symbol):
-                        desk.funding_told()
-                self._check_now.set()
-            case _:
-                log.info("account event", kind=type(event).__name__)
-
-    def _compare_position(self, news: PositionNews) -> None:
-        """Have the exchange asked when the account tells a position that the fills do not make.
-
-        The fill that explains it is usually right behind; only the newest news is judged.
-        """
-        self._told_positions[news.symbol] = news
-        if self._differs(news):
-            asyncio.get_running_loop().call_later(STREAM_MAY_LAG_S, self._recheck, news)
-
-    def _recheck(self, news: PositionNews) -> None:
-        if self._told_positions.get(news.symbol) is news and self._differs(news):
-            log.warning("position told is not what the fills make", symbol=news.symbol)
-            check = asyncio.create_task(self._checks.run_for(news.symbol), name="recheck")
-            self._rechecks.add(check)
-            check.add_done_callback(self._rechecks.discard)
-
-    def _differs(self, news: PositionNews) -> bool:
-        desk = self._desks.get(news.symbol)
-        cycle = None if desk is None else desk.open_cycle
-        if cycle is None:
-            return False
-        pairs = ((news.long, cycle.long), (news.short, cycle.short))
-        return any(told is not None and told.quantity != leg.quantity for told, leg in pairs)
 
     def _set_band(self, symbol: str, limits: Limits | None) -> None:
         band = self._bands[symbol]
@@ -540,11 +488,7 @@ class Monitor:
             (log.warning if line.is_alarm else log.info)(line.text, symbol=symbol)
         if step.cycle.account_refused_at_ms > step.before.account_refused_at_ms:
             self._tell_others(symbol)
-        for fact in step.facts:
-            if isinstance(fact, OrderReported):
-                self._expect_told(fact)
-        if not step.cycle.is_open:
-            self._told.forget(f"{CLIENT_ID_PREFIX}{step.cycle.key}-")
+        self._news.step_taken(step)
 
     def _tell_others(self, symbol: str) -> None:
         """Let every symbol know that the account is refused, unless it was told so itself."""
@@ -553,18 +497,6 @@ class Monitor:
             cycle = desk.open_cycle
             if other != symbol and cycle is not None and not cycle.account_refused_at_ms:
                 desk.tell(AccountRefused(at_ms=now))
-
-    def _expect_told(self, found: OrderReported) -> None:
-        """Reconnect when a check found an execution that the stream does not tell within 5 s."""
-        loop = asyncio.get_running_loop()
-
-        def judge() -> None:
-            if self._account.is_connected and self._told.should_follow(found, loop.time()):
-                self._told.told(found)
-                self._account.reconnect("a check found an execution that the stream did not tell")
-
-        if self._told.should_follow(found, loop.time()):
-            loop.call_later(STREAM_MAY_LAG_S, judge)
 
 
 async def main(arguments: Sequence[str]) -> int:
