@@ -36,21 +36,21 @@ from core.clients.sql_store import SqlCycleStore
 from core.clients.sql_summaries import SqlSummaries
 from core.domain.alarms import Alarm, AlarmKind
 from core.domain.band import Band
-from core.domain.cycle import AccountRefused, Cycle, OperatorAsked
+from core.domain.cycle import AccountRefused, OperatorAsked
 from core.domain.step import Step
 from core.domain.strategy import Band as Limits
-from core.engine import KEEP_ENDED_MS, Desk, Surroundings
+from core.engine import Desk, Surroundings
 from core.errors import (
     ConfigInvalid,
     ExchangeError,
-    LeaseLost,
     RequestRefused,
     StoreError,
     TradeboxError,
 )
+from core.lease_keeper import LeaseKeeper, load_cycles
 from core.logging_setup import secret_texts, set_up_logging
 from core.narration import narrate
-from core.ports import Clock, Lease
+from core.ports import Clock
 from flows.daily_summary import tell_each_day
 from flows.news import handle_by_flow
 from flows.notices import make_notices
@@ -59,8 +59,6 @@ from flows.symbol_rules import store_listed, store_own
 
 log = structlog.get_logger(__name__)
 
-RENEW_EVERY_S = 5.0
-STOP_SENDING_AFTER_S = 10.0  # without a renewed lease no request is started
 POLL_EVERY_S = 0.5  # new cycles and operator's requests
 POLL_LISTENING_S = 5.0  # the same while the database tells of them
 CHECK_EVERY_S = 60.0
@@ -70,7 +68,6 @@ FEES_APART_S = 6.0  # a symbol's weigh 22: a tenth of the minute's limit
 SHOW_PRICE_EVERY_S = 2.0
 SYNC_CLOCK_EVERY_S = 1800.0
 WIND_DOWN_S = 4.5  # a request's time-out and a little
-_LEASE_RETRY_S = 2.0
 _BEGIN_AGAIN_S = 1.0
 _OPERATOR_WAITS_S = 10.0
 _RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -109,10 +106,8 @@ class Monitor:
         self._store = store
         self._notifications = notifications
         self._settings = settings
-        self._owner = owner
         self._desks: dict[str, Desk] = {}
         self._bands = {symbol: Band() for symbol in symbols}
-        self._renewed_at = time.monotonic()
         self._check_now = asyncio.Event()
         self._poll_now = asyncio.Event()
         self._ready = asyncio.Event()
@@ -149,6 +144,13 @@ class Monitor:
             on_disconnect=self._stream_lost,
             keep_key_seconds=settings.user_timeout,
         )
+        self._leases = LeaseKeeper(
+            store=store,
+            owner=owner,
+            desks=self._desks,
+            on_start=self._desk_started,
+            on_end=lambda symbol: self._bands[symbol].set(None, None),
+        )
         self._around = Surroundings(
             gateway=gateway,
             store=store,
@@ -158,7 +160,7 @@ class Monitor:
             last_price=lambda symbol: self._bands[symbol].last_price,
             on_step=self._step_taken,
             on_unknown_cycle=lambda symbol, name: self._poll_now.set(),
-            may_send=self._may_send,
+            may_send=self._leases.may_send,
         )
 
     async def run(self) -> None:
@@ -171,9 +173,10 @@ class Monitor:
         try:
             async with asyncio.TaskGroup() as tasks:
                 for symbol in self.symbols:
-                    tasks.create_task(self._watch(symbol), name=f"watch {symbol}")
+                    watch = self._leases.watch(symbol, self._around)
+                    tasks.create_task(watch, name=f"watch {symbol}")
                 for name, work in (
-                    ("leases", self._renew_leases),
+                    ("leases", self._leases.renew),
                     ("poll", self._poll),
                     ("notifications", partial(self._notifications.run, self._look_for)),
                     ("checks", self._check),
@@ -284,105 +287,11 @@ class Monitor:
             await asyncio.sleep(SYNC_CLOCK_EVERY_S)
             await self._until_it_works("exchange clock", self._gateway.sync_clock)
 
-    # --- One symbol ---
-
-    async def _watch(self, symbol: str) -> None:
-        """Hold the symbol's lease and run its desk; whatever ends a desk, a new one is started."""
-        tries = 0
-        while True:
-            lease = await self._acquire(symbol)
-            started = time.monotonic()
-            desk = Desk(symbol, self._around, lease=lease)
-            try:
-                await self._run_desk(desk)
-            except LeaseLost as error:
-                log.warning("lease lost, memory discarded", symbol=symbol, error=str(error))
-            except StoreError as error:
-                log.warning("database away", symbol=symbol, error=str(error))
-            except Exception as error:  # the top of a symbol's task: the others go on
-                log.exception("symbol stopped; its state is loaded anew", symbol=symbol)
-                await self._raise_stopped(symbol, error)
-            finally:
-                self._desks.pop(symbol, None)
-                self._bands[symbol].set(None, None)
-            tries = 0 if time.monotonic() - started > 60 else tries + 1
-            await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S)) - 1] if tries else 0)
-
-    async def _raise_stopped(self, symbol: str, error: Exception) -> None:
-        alarm = Alarm(
-            kind=AlarmKind.SYMBOL_STOPPED,
-            text=f"{type(error).__name__}: the log has the whole text",
-            at_ms=self._gateway.now_ms(),
-        )
-        try:
-            await self._store.raise_alarm(symbol, alarm)
-        except StoreError as away:
-            log.warning("alarm not stored", symbol=symbol, error=str(away))
-
-    async def _acquire(self, symbol: str) -> Lease:
-        told = False
-        while True:
-            asked_at = time.monotonic()
-            try:
-                lease = await self._store.acquire_lease(symbol, self._owner)
-            except StoreError as error:
-                log.warning("database away", symbol=symbol, error=str(error))
-                lease = None
-            else:
-                if lease is not None:
-                    if not self._desks:  # or it would speak for the leases of the others
-                        self._renewed_at = asked_at
-                    return lease
-                if not told:
-                    log.info("another monitor watches; waiting for its lease", symbol=symbol)
-                    told = True
-            await asyncio.sleep(_LEASE_RETRY_S)
-
-    async def _run_desk(self, desk: Desk) -> None:
-        for cycle in await self._load(desk.symbol):
-            desk.take_over(cycle)
-            if cycle.is_open:
-                log.info("cycle taken on", symbol=desk.symbol, cycle=cycle.key, phase=cycle.phase)
-        self._desks[desk.symbol] = desk
+    def _desk_started(self, desk: Desk) -> None:
         self._check_now.set()
         self._poll_now.set()  # requests may wait, and cycles may have begun since they were read
-        try:
-            await desk.run()
-        finally:
-            self._desks.pop(desk.symbol, None)
-            await self._release(desk)
-
-    async def _release(self, desk: Desk) -> None:
-        if desk.lease is None:
-            return
-        try:
-            await self._store.release_lease(desk.lease)
-        except StoreError as error:
-            log.warning("lease not released; it runs out", symbol=desk.symbol, error=str(error))
-
-    async def _load(self, *symbols: str) -> tuple[Cycle, ...]:
-        recent = self._gateway.now_ms() - KEEP_ENDED_MS
-        return await self._store.load_open(symbols, ended_after_ms=recent)
 
     # --- Periodic work ---
-
-    async def _renew_leases(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_EVERY_S)
-            leases = [desk.lease for desk in self._desks.values() if desk.lease is not None]
-            asked_at = time.monotonic()  # they run from then on, however late the answer comes
-            try:
-                held = set(await self._store.renew_leases(leases))
-            except StoreError as error:
-                log.warning("leases not renewed", error=str(error))
-                continue
-            self._renewed_at = asked_at
-            for lease in leases:
-                if lease not in held and lease.symbol in self._desks:
-                    self._desks[lease.symbol].fail(LeaseLost(f"{lease.symbol}: taken by another"))
-
-    def _may_send(self) -> bool:
-        return time.monotonic() - self._renewed_at < STOP_SENDING_AFTER_S
 
     async def _poll(self) -> None:
         """Find new cycles and what the operator asks for."""
@@ -392,7 +301,7 @@ class Monitor:
             if not self._desks:
                 continue
             try:
-                for cycle in await self._load(*self._desks):
+                for cycle in await load_cycles(self._store, self._gateway, tuple(self._desks)):
                     desk = self._desks.get(cycle.symbol)
                     if desk is not None and not desk.knows(cycle.cycle_id):
                         log.info("cycle taken on", symbol=cycle.symbol, cycle=cycle.key)

@@ -59,7 +59,7 @@ async def handle(desk: "Desk", facts: tuple[Fact, ...]) -> None:
         desk.spawn(desk.send(order))
 
 
-def may_always_send() -> bool:
+def may_always_send(symbol: str) -> bool:
     """Return True: for worlds without leases."""
     return True
 
@@ -80,8 +80,8 @@ class Surroundings:
     on_step: Callable[[str, Step], None] = lambda symbol, step: None
     # Is told that an order of ours turned up whose cycle is not known here.
     on_unknown_cycle: Callable[[str, str], None] = lambda symbol, client_order_id: None
-    # False once the lease was not renewed for too long: no request is started.
-    may_send: Callable[[], bool] = may_always_send
+    # False once the symbol's lease was not renewed for too long: no request is started.
+    may_send: Callable[[str], bool] = may_always_send
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +359,7 @@ class Desk:
     # --- Requests ---
 
     async def _outcome(self, order: OrderState) -> Fact:
-        if not self._around.may_send():  # not at once again: the lease takes its time
+        if not self._around.may_send(self.symbol):  # not at once again: the lease takes its time
             return not_sent(order, self._now(), wait_ms=_LOOK_AGAIN_MS)
         return await carry_out(self._around.gateway, self._around.clock, self.symbol, order)
 

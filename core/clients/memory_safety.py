@@ -64,6 +64,12 @@ class MemorySafety:
         await self._commit("revive_trading")
         return was_killed
 
+    async def raise_alarm(self, symbol: str, alarm: Alarm) -> None:
+        """Raise (or count) an alarm of a symbol as such."""
+        await self._begin("raise_alarm")
+        self._raise(symbol, None, alarm)
+        await self._commit("raise_alarm")
+
     async def raised_alarms(self, limit: int) -> tuple[RaisedAlarm, ...]:
         """Return the newest alarms that nobody has settled."""
         await self._begin("raised_alarms")
@@ -105,7 +111,7 @@ class MemorySafety:
         """Raise what is new, counted by kind; settle what the end of the cycle settles."""
         for alarm in cycle.alarms:
             if alarm not in before:
-                self._raise(cycle, alarm)
+                self._raise(cycle.symbol, cycle.cycle_id, alarm)
         if not cycle.is_open:
             over = [
                 number
@@ -115,9 +121,10 @@ class MemorySafety:
             for number in over:
                 del self._raised[number]
 
-    def _raise(self, cycle: Cycle, alarm: Alarm) -> None:
+    def _raise(self, symbol: str, cycle_id: int | None, alarm: Alarm) -> None:
+        belongs = (symbol, cycle_id, alarm.kind)
         for number, raised in self._raised.items():
-            if (raised.cycle_id, raised.kind) == (cycle.cycle_id, alarm.kind):
+            if (raised.symbol, raised.cycle_id, raised.kind) == belongs:
                 self._raised[number] = replace(
                     raised, count=raised.count + 1, text=alarm.text, last_at_ms=alarm.at_ms
                 )
@@ -125,8 +132,8 @@ class MemorySafety:
         self._alarm_count += 1
         self._raised[self._alarm_count] = RaisedAlarm(
             alarm_id=self._alarm_count,
-            symbol=cycle.symbol,
-            cycle_id=cycle.cycle_id,
+            symbol=symbol,
+            cycle_id=cycle_id,
             kind=alarm.kind.value,
             severity=alarm.guide.severity,
             text=clean_text(alarm.text),

@@ -201,12 +201,12 @@ def test_without_the_right_to_send_requests_wait_and_go_out_when_it_is_back() ->
     async def main() -> None:
         async with Stage(alert()) as stage:
             await stage.enter("60000")
-            stage.desk._around = replace(stage.desk._around, may_send=lambda: False)
+            stage.desk._around = replace(stage.desk._around, may_send=lambda symbol: False)
             sent = len(stage.gateway.sent)
             await stage.trade("59700")
             await stage.settle(0.2)
             assert len(stage.gateway.sent) == sent
-            stage.desk._around = replace(stage.desk._around, may_send=lambda: True)
+            stage.desk._around = replace(stage.desk._around, may_send=lambda symbol: True)
             await stage.settle(3)
             assert stage.resting()["take_profit"] == (D("60119.1"), D("0.010"))
             await stage.close()
