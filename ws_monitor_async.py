@@ -34,7 +34,6 @@ from core.clients.db_notify import Notifications
 from core.clients.notices import Notices
 from core.clients.sql_store import SqlCycleStore
 from core.clients.sql_summaries import SqlSummaries
-from core.domain.alarms import Alarm, AlarmKind
 from core.domain.band import Band
 from core.domain.cycle import AccountRefused, OperatorAsked
 from core.domain.step import Step
@@ -42,20 +41,20 @@ from core.domain.strategy import Band as Limits
 from core.engine import Desk, Surroundings
 from core.errors import (
     ConfigInvalid,
-    ExchangeError,
     RequestRefused,
+    StartRefused,
     StoreError,
-    TradeboxError,
 )
 from core.lease_keeper import LeaseKeeper, load_cycles
 from core.logging_setup import secret_texts, set_up_logging
 from core.narration import narrate
+from core.patience import until_it_works
 from core.ports import Clock
 from flows.daily_summary import tell_each_day
 from flows.news import handle_by_flow
 from flows.notices import make_notices
 from flows.reports import reporting, start_error_reports
-from flows.symbol_rules import store_listed, store_own
+from flows.watched_rules import WatchedRules
 
 log = structlog.get_logger(__name__)
 
@@ -63,18 +62,11 @@ POLL_EVERY_S = 0.5  # new cycles and operator's requests
 POLL_LISTENING_S = 5.0  # the same while the database tells of them
 CHECK_EVERY_S = 60.0
 CHECK_AGAIN_S = 5.0
-REFRESH_RULES_EVERY_S = 24 * 3600.0
-FEES_APART_S = 6.0  # a symbol's weigh 22: a tenth of the minute's limit
 SHOW_PRICE_EVERY_S = 2.0
 SYNC_CLOCK_EVERY_S = 1800.0
 WIND_DOWN_S = 4.5  # a request's time-out and a little
 _BEGIN_AGAIN_S = 1.0
 _OPERATOR_WAITS_S = 10.0
-_RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
-
-
-class StartRefused(TradeboxError):
-    """The monitor must not run like this; the text says why and what to do."""
 
 
 def check_pause_s(failed: int) -> float:
@@ -111,8 +103,6 @@ class Monitor:
         self._check_now = asyncio.Event()
         self._poll_now = asyncio.Event()
         self._ready = asyncio.Event()
-        self._unlisted: set[str] = set()  # watched, and told that the exchange does not list them
-        self._fees_wanted: list[str] = []
         self._market = MarketStream(
             base_url=settings.stream_url,
             bands=self._bands,
@@ -120,6 +110,13 @@ class Monitor:
             on_connect=self._check_now.set,
             on_disconnect=self._stream_lost,
             silence_seconds=settings.stream_timeout,
+        )
+        self.rules = WatchedRules(
+            symbols,
+            gateway=gateway,
+            store=store,
+            on_unlisted=self._market.leave_out,
+            is_in_use=self._has_cycle,
         )
         self._checks = AccountChecks(
             gateway=gateway,
@@ -165,9 +162,9 @@ class Monitor:
 
     async def run(self) -> None:
         """Watch until cancelled. Raises StartRefused where watching makes no sense."""
-        await self._until_it_works("exchange clock", self._gateway.sync_clock)
-        await self._until_it_works("rules", self._refresh_rules)
-        await self._until_it_works("hedge mode", self._require_hedge_mode)
+        await until_it_works("exchange clock", self._gateway.sync_clock)
+        await until_it_works("rules", self.rules.refresh)
+        await until_it_works("hedge mode", self._require_hedge_mode)
         self._account.start()
         self._market.start()
         try:
@@ -181,8 +178,8 @@ class Monitor:
                     ("notifications", partial(self._notifications.run, self._look_for)),
                     ("checks", self._check),
                     ("shown prices", self._show_prices),
-                    ("rules", self._refresh_rules_daily),
-                    ("fees", self._refresh_fees),
+                    ("rules", self.rules.refresh_daily),
+                    ("fees", self.rules.read_fees),
                     ("clock", self._keep_clock),
                 ):
                     tasks.create_task(self._keep_up(name, work), name=name)
@@ -208,18 +205,6 @@ class Monitor:
 
     # --- Start ---
 
-    async def _until_it_works(self, what: str, attempt: Callable[[], Awaitable[None]]) -> None:
-        """Wait for the exchange (and the database): nothing is decided on a stale picture."""
-        tries = 0
-        while True:
-            try:
-                return await attempt()
-            except (ExchangeError, StoreError) as error:
-                pause = _RETRY_S[min(tries, len(_RETRY_S) - 1)]
-                tries += 1
-                log.warning("waiting", what=what, error=str(error), again_in_s=pause)
-                await asyncio.sleep(pause)
-
     async def _require_hedge_mode(self) -> None:
         if await self._gateway.is_hedge_mode():
             return
@@ -234,58 +219,14 @@ class Monitor:
             raise StartRefused(f"the account cannot be switched to Hedge Mode: {error}") from error
         log.info("account switched to Hedge Mode")
 
-    async def _refresh_rules(self) -> None:
-        """Store what the exchange lists now: filters of all symbols, fees of those watched here.
-
-        The fees come one after the other in the background: those of two hundred symbols weigh more
-        than five minutes allow, and cycles that are open must not wait for them.
-        """
-        await self._gateway.sync_clock()
-        listed = await store_listed(self._gateway, self._store, self.symbols)
-        if listed.unknown:
-            raise StartRefused(
-                f"SYMBOLS: {', '.join(listed.unknown)} is not listed by the exchange as a "
-                "perpetual; remove it or correct its name"
-            )
-        for symbol in listed.unlisted:  # delisted: the others are watched all the same
-            await self._leave_out(symbol)
-        log.info("rules stored", listed=listed.count, watched=len(self.symbols))
-        self._fees_wanted = [name for name in self.symbols if name not in listed.unlisted]
-
-    async def _leave_out(self, symbol: str) -> None:
-        """Go on without a symbol that was listed once, and tell of it."""
-        self._market.leave_out(symbol)
-        if symbol in self._unlisted:
-            return
-        log.error("symbol not listed any more; take it out of SYMBOLS", symbol=symbol)
-        text = f"{symbol} is not listed any more"
-        alarm = Alarm(kind=AlarmKind.UNLISTED, text=text, at_ms=self._gateway.now_ms())
-        await self._store.raise_alarm(symbol, alarm)
-        self._unlisted.add(symbol)
-
-    async def _refresh_fees(self) -> None:
-        """Read the fees of the watched symbols, one by one, each kept; those in use first."""
-        while True:
-            await asyncio.sleep(FEES_APART_S)
-            if self._fees_wanted:
-                symbol = min(self._fees_wanted, key=lambda name: not self._has_cycle(name))
-                self._fees_wanted.remove(symbol)
-                store_it = partial(store_own, self._gateway, self._store, symbol)
-                await self._until_it_works(f"rules of {symbol}", store_it)
-
     def _has_cycle(self, symbol: str) -> bool:
         desk = self._desks.get(symbol)
         return desk is not None and desk.open_cycle is not None
 
-    async def _refresh_rules_daily(self) -> None:
-        while True:
-            await asyncio.sleep(REFRESH_RULES_EVERY_S)
-            await self._until_it_works("rules", self._refresh_rules)
-
     async def _keep_clock(self) -> None:
         while True:
             await asyncio.sleep(SYNC_CLOCK_EVERY_S)
-            await self._until_it_works("exchange clock", self._gateway.sync_clock)
+            await until_it_works("exchange clock", self._gateway.sync_clock)
 
     def _desk_started(self, desk: Desk) -> None:
         self._check_now.set()

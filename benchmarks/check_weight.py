@@ -132,7 +132,7 @@ async def _phases(account: Account, cycles: int) -> None:
     async with account.monitor() as monitor:
         _say("the start, no cycle open", await _minute(account))
         _say("the next, fees being read in the background", await _minute(account))
-        monitor._fees_wanted.clear()  # the rest would take a quarter of an hour
+        monitor.rules.fees_wanted.clear()  # the rest would take a quarter of an hour
         await _next_minute()
         _say("a quiet minute, no cycle open", await _minute(account))
         await _open(account, account.symbols[:cycles])
@@ -142,7 +142,7 @@ async def _phases(account: Account, cycles: int) -> None:
     await _next_minute()
     async with account.monitor() as monitor:
         _say(f"the start again, {cycles} cycles open", await _minute(account))
-        monitor._fees_wanted.clear()
+        monitor.rules.fees_wanted.clear()
         await _next_minute()
         for name in account.symbols[:cycles]:
             account.exchange.world.funding(name, D("0.0001"), wall_ms())

@@ -2,6 +2,7 @@
 
 TradeboxError
 ├── ConfigInvalid            stop: tell the operator every variable that is wrong
+├── StartRefused             stop: tell the operator why, and what to do
 ├── AlertInvalid             answer: name every field that is wrong; nothing was traded
 ├── AlertTimedOut            answer: send the alert again later; nothing will come of this one
 ├── AlertForbidden           answer: this sender may not ask for it; nothing was done
@@ -54,6 +55,10 @@ class ConfigInvalid(TradeboxError):
         self.errors = tuple(errors)
         lines = [f"  {error}" for error in self.errors]
         super().__init__("\n".join(["The configuration cannot be used:", *lines]))
+
+
+class StartRefused(TradeboxError):
+    """The monitor must not run like this; the text says why and what to do."""
 
 
 class AlertInvalid(TradeboxError):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 
-from core.domain.alarms import RaisedAlarm
+from core.domain.alarms import Alarm, RaisedAlarm
 from core.domain.cycle import Cycle, OperatorAction
 from core.domain.guards import NO_GUARDS, AccountState, Guards, Kill
 from core.domain.settings import SymbolRules
@@ -98,6 +98,10 @@ class AlertStore(CycleStore, Protocol):
 
     async def revive_trading(self) -> bool:
         """Take the kill switch back; False if it was not thrown."""
+        ...
+
+    async def raise_alarm(self, symbol: str, alarm: Alarm) -> None:
+        """Raise (or count) an alarm of a symbol as such."""
         ...
 
     async def raised_alarms(self, limit: int) -> tuple[RaisedAlarm, ...]:

@@ -17,12 +17,13 @@ from core.clients.db_async import make_engine
 from core.clients.db_notify import Notifications
 from core.clients.sql_store import SqlCycleStore
 from core.engine import Desk
+from core.errors import StartRefused
 from core.ports import OperatorRequest
 from paper.exchange import Exchange, wall_ms
 from paper.server import listening
 from paper.world import World
 from tests.builders import btc_rules
-from ws_monitor_async import Monitor, StartRefused, check_pause_s
+from ws_monitor_async import Monitor, check_pause_s
 
 BTC = "BTCUSDT"
 
@@ -188,13 +189,13 @@ async def test_a_symbol_that_is_not_listed_any_more_ends_nobody_else_s_watch(
 ) -> None:
     world = World(now_ms=wall_ms(), symbols=[BTC, "ETHUSDT"])
     async with monitor(world, migrated_sqlite_url, [BTC, "ETHUSDT"]) as (watching, store):
-        await watching._refresh_rules()  # both were listed once
+        await watching.rules.refresh()  # both were listed once
         del world.state.rules["ETHUSDT"], world.state.markets["ETHUSDT"]
         running = asyncio.create_task(watching.run())
         async with asyncio.timeout(20):
             while not await store.is_watched(BTC):  # noqa: ASYNC110 - another process's table
                 await asyncio.sleep(0.05)
-        await watching._refresh_rules()  # the daily one
+        await watching.rules.refresh()  # the daily one
         assert not running.done()
         assert not await store.is_watched("ETHUSDT")
         running.cancel()
