@@ -14,7 +14,7 @@ from core.domain.cycle import CLIENT_ID_PREFIX, OrderReported
 from core.domain.step import Step
 from core.engine import Desk
 from core.told_executions import ToldExecutions
-from core.translate import AccountEvent, FundingNews, OrderNews, PositionNews
+from core.translate.events import AccountEvent, FundingNews, OrderNews, PositionNews
 
 STREAM_MAY_LAG_S = 5.0  # behind a check before it counts as broken
 

@@ -27,7 +27,7 @@ from core.domain.strategy import Band as Limits
 from core.engine import KEEP_ENDED_MS, Desk, Surroundings
 from core.errors import ExchangeError, StoreError, TradeboxError
 from core.narration import narrate
-from core.translate import AccountEvent, FundingNews, OrderNews, PositionNews
+from core.translate.events import AccountEvent, FundingNews, OrderNews, PositionNews
 from flows.news import handle_by_flow
 from flows.positions_flow import Entries, EntryOrdered, open_long_position
 from paper.rules import SymbolRules as PaperRules

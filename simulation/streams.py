@@ -8,11 +8,10 @@ from decimal import Decimal
 
 import msgspec
 
-from core import translate
 from core.domain.band import Band
 from core.ports import Clock
 from core.schemas import binance_stream as stream
-from core.translate import AccountEvent
+from core.translate.events import AccountEvent, account_events
 from paper.world import World
 
 # Timers of one moment run in no particular order.
@@ -88,7 +87,7 @@ class SimulatedStreams:
 
     def _tell(self, message: stream.AccountMessage) -> None:
         self._on_their_way -= 1
-        for event in translate.account_events(message, at_ms=self.clock.now_ms()):
+        for event in account_events(message, at_ms=self.clock.now_ms()):
             self.on_event(event)
 
     def _send_trade(self, trade: stream.AggregateTrade) -> None:

@@ -11,7 +11,6 @@ from decimal import Decimal
 
 import structlog
 
-from core import translate
 from core.clients.binance_history import NO_SUCH_ORDER, PAGE, WEEK_MS, History
 from core.clients.rest_ask import ask, read_call, understood
 from core.clients.rest_call import Call, RestTransport
@@ -20,7 +19,19 @@ from core.domain.settings import SymbolRules
 from core.errors import ExchangeUnavailable, RequestRefused
 from core.ports import Balance, BestPrices, FundingRecord, IncomeRecord, SymbolConfig
 from core.schemas import binance_rest as rest
-from core.translate import Untranslatable
+from core.translate.account import ONE_WAY_MODE, balance_of, position_checked
+from core.translate.orders import (
+    algo_cancelled,
+    algo_order,
+    amendment_unchanged,
+    child_order_id,
+    plain_order,
+    triggered_from_child,
+    triggered_order,
+)
+from core.translate.requests import amend_parameters, place_parameters
+from core.translate.symbols import symbol_rules
+from core.translate.words import Untranslatable
 
 # Requests about these orders may use the part of the rate limits that is kept for them.
 URGENT_ROLES = frozenset(
@@ -69,25 +80,25 @@ class BinanceGateway:
 
     async def place(self, symbol: str, order: OrderState) -> OrderReported:
         """Send a new order with the order's target price and quantity."""
-        parameters = translate.place_parameters(symbol, order)
+        parameters = place_parameters(symbol, order)
         if order.is_algo:
             call = self._order_call("post", "algoOrder", parameters, order)
             algo = await ask(self._transport, rest.AlgoOrder, call)
             with understood(changes=True):
-                return translate.algo_order(algo, at_ms=self.now_ms(), answers=Request.PLACE)
+                return algo_order(algo, at_ms=self.now_ms(), answers=Request.PLACE)
         call = self._order_call("post", "order", parameters, order)
         return await self._plain(call, Request.PLACE)
 
     async def amend(self, symbol: str, order: OrderState) -> OrderReported:
         """Change a LIMIT order to its target price and target total quantity."""
-        parameters = translate.amend_parameters(symbol, order)
+        parameters = amend_parameters(symbol, order)
         try:
             call = self._order_call("put", "order", parameters, order)
             return await self._plain(call, Request.AMEND)
         except RequestRefused as refused:
             if refused.code != _NO_CHANGE_OF_ORDER:
                 raise
-            return translate.amendment_unchanged(order, at_ms=self.now_ms())
+            return amendment_unchanged(order, at_ms=self.now_ms())
 
     async def cancel(self, symbol: str, order: OrderState) -> OrderReported:
         """Cancel; a triggered algo order through its child order."""
@@ -95,7 +106,7 @@ class BinanceGateway:
             parameters = {"clientAlgoId": order.client_order_id}
             call = self._order_call("delete", "algoOrder", parameters, order)
             await ask(self._transport, rest.AlgoCancelled, call)
-            return translate.algo_cancelled(order, at_ms=self.now_ms())
+            return algo_cancelled(order, at_ms=self.now_ms())
         parameters = {"symbol": symbol, "origClientOrderId": order.client_order_id}
         return await self._plain(
             self._order_call("delete", "order", parameters, order), Request.CANCEL
@@ -152,9 +163,7 @@ class BinanceGateway:
         call = read_call("positionRisk", {"symbol": symbol}, weight=5, version=2, is_urgent=True)
         rows = await ask(self._transport, list[rest.PositionRow], call)
         with understood():
-            return translate.position_checked(
-                rows, symbol, at_ms=self.now_ms(), asked_at_ms=asked_at_ms
-            )
+            return position_checked(rows, symbol, at_ms=self.now_ms(), asked_at_ms=asked_at_ms)
 
     async def all_positions(self) -> Mapping[str, PositionChecked]:
         """Return both sides of every symbol, also at 0; one with a missing row is left out."""
@@ -163,11 +172,11 @@ class BinanceGateway:
         for row in await self._all_position_rows():
             by_symbol.setdefault(row.symbol, []).append(row)
         if {row.position_side for rows in by_symbol.values() for row in rows} == {"BOTH"}:
-            raise ExchangeUnavailable(translate.ONE_WAY_MODE)
+            raise ExchangeUnavailable(ONE_WAY_MODE)
         checked: dict[str, PositionChecked] = {}
         for symbol, rows in by_symbol.items():
             with contextlib.suppress(Untranslatable):
-                checked[symbol] = translate.position_checked(
+                checked[symbol] = position_checked(
                     rows, symbol, at_ms=self.now_ms(), asked_at_ms=asked_at_ms
                 )
         return checked
@@ -194,7 +203,7 @@ class BinanceGateway:
         call = read_call("balance", weight=5, version=3)
         rows = await ask(self._transport, list[rest.BalanceRow], call)
         with understood():
-            return translate.balance(rows, asset)
+            return balance_of(rows, asset)
 
     async def funding(self, symbol: str | None, *, since_ms: int) -> tuple[FundingRecord, ...]:
         """Return funding payments of a symbol, or of all (None), since a time, oldest first."""
@@ -325,7 +334,7 @@ class BinanceGateway:
             if child is None:
                 return None
             with understood():
-                return translate.triggered_from_child(
+                return triggered_from_child(
                     order, child, at_ms=self.now_ms(), asked_at_ms=asked_at_ms
                 )
         report = self._algo_report(algo, asked_at_ms)
@@ -379,7 +388,7 @@ class BinanceGateway:
         return {"startTime": str(start_ms), "endTime": str(start_ms + WEEK_MS - 1)}
 
     async def _child_of(self, symbol: str, algo: rest.AlgoOrder) -> rest.PlainOrder | None:
-        number = translate.child_order_id(algo.actual_order_id)
+        number = child_order_id(algo.actual_order_id)
         if number is not None:
             return await self._plain_record(symbol, {"orderId": str(number)})
         return await self._plain_record(symbol, {"origClientOrderId": algo.client_algo_id})
@@ -421,7 +430,7 @@ class BinanceGateway:
         order = await ask(self._transport, rest.PlainOrder, call)
         self._history.remember(order)
         with understood(changes=True):
-            return translate.plain_order(order, at_ms=self.now_ms(), answers=answers)
+            return plain_order(order, at_ms=self.now_ms(), answers=answers)
 
     async def _change(
         self, path: str, parameters: dict[str, str], *, is_done: int | None = None
@@ -443,26 +452,24 @@ class BinanceGateway:
     def _plain_report(self, order: rest.PlainOrder, asked_at_ms: int) -> OrderReported:
         self._history.remember(order)
         with understood():
-            return translate.plain_order(order, at_ms=self.now_ms(), asked_at_ms=asked_at_ms)
+            return plain_order(order, at_ms=self.now_ms(), asked_at_ms=asked_at_ms)
 
     def _algo_report(self, order: rest.AlgoOrder, asked_at_ms: int) -> OrderReported:
         with understood():
-            return translate.algo_order(order, at_ms=self.now_ms(), asked_at_ms=asked_at_ms)
+            return algo_order(order, at_ms=self.now_ms(), asked_at_ms=asked_at_ms)
 
     def _triggered_report(
         self, algo: rest.AlgoOrder, child: rest.PlainOrder, asked_at_ms: int
     ) -> OrderReported:
         self._history.remember(child)
         with understood():
-            return translate.triggered_order(
-                algo, child, at_ms=self.now_ms(), asked_at_ms=asked_at_ms
-            )
+            return triggered_order(algo, child, at_ms=self.now_ms(), asked_at_ms=asked_at_ms)
 
     def _rules_of(
         self, listed: rest.SymbolInfo, brackets: rest.SymbolBrackets | None
     ) -> SymbolRules:
         rates = self._rates.get(listed.symbol)
-        return translate.symbol_rules(
+        return symbol_rules(
             listed,
             brackets=brackets,
             maker_rate=DEFAULT_MAKER_RATE if rates is None else rates.maker_commission_rate,

@@ -2,13 +2,13 @@
 
 from typing import TypeVar
 
-from core import translate
 from core.clients.rest_ask import ask, read_call, understood
 from core.clients.rest_call import RestTransport
 from core.domain.cycle import Fill
 from core.errors import ExchangeUnavailable, RequestRefused
 from core.ports import FundingRecord, IncomeRecord
 from core.schemas import binance_rest as rest
+from core.translate.account import funding_record, income_record, user_trade
 
 Listed = TypeVar("Listed", bound=rest.PlainOrder | rest.AlgoOrder)
 
@@ -48,7 +48,7 @@ class History:
         for _, trade in sorted(unique.items()):
             client_order_id = await self._client_id_of(trade)
             with understood():
-                fills.append(translate.user_trade(trade, client_order_id))
+                fills.append(user_trade(trade, client_order_id))
         return tuple(fills)
 
     async def orders(self, symbol: str, since_ms: int) -> list[rest.PlainOrder]:
@@ -62,12 +62,12 @@ class History:
     async def funding(self, symbol: str | None, *, since_ms: int) -> tuple[FundingRecord, ...]:
         """Return funding payments of a symbol, or of all (None), since a time, oldest first."""
         rows = await self._income_since(symbol, "FUNDING_FEE", since_ms)
-        return tuple(translate.funding_record(row) for row in rows)
+        return tuple(funding_record(row) for row in rows)
 
     async def income(self, symbol: str, *, since_ms: int) -> tuple[IncomeRecord, ...]:
         """Return all that changed the account's money since a time, oldest first."""
         rows = await self._income_since(symbol, None, since_ms)
-        return tuple(translate.income_record(row) for row in rows)
+        return tuple(income_record(row) for row in rows)
 
     async def _income_since(
         self, symbol: str | None, kind: str | None, since_ms: int

@@ -17,13 +17,13 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from core import translate
 from core.clients.socket_runner import Socket, SocketRunner, Waits
 from core.domain.band import Band
 from core.errors import ExchangeError, RequestRefused
 from core.ports import Clock
 from core.schemas import binance_stream as stream
-from core.translate import AccountEvent, ListenKeyExpired, Untranslatable
+from core.translate.events import AccountEvent, ListenKeyExpired, account_events
+from core.translate.words import Untranslatable
 
 # A name in the address costs its length; beyond this many, the rest is subscribed by message.
 _STREAMS_IN_ADDRESS = 100
@@ -306,7 +306,7 @@ class AccountStream:
         """Take one message."""
         try:
             message = self._decode(frame)
-            events = translate.account_events(message, at_ms=self._clock.now_ms())
+            events = account_events(message, at_ms=self._clock.now_ms())
         except (msgspec.DecodeError, UnicodeDecodeError, Untranslatable) as error:
             self.bad_messages.add(frame, error)
             return

@@ -8,7 +8,7 @@ import msgspec
 
 from core.clients.rest_answers import no_answer
 from core.clients.rest_call import Call, RestTransport
-from core.translate import Untranslatable
+from core.translate.words import Untranslatable
 
 T = TypeVar("T")
 

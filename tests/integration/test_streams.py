@@ -18,7 +18,7 @@ from core.clients.socket_runner import BackOff, Waits
 from core.domain.band import Band
 from core.domain.cycle import ReportedStatus
 from core.errors import ExchangeUnavailable, RequestRefused
-from core.translate import AccountEvent, OrderNews, PositionNews
+from core.translate.events import AccountEvent, OrderNews, PositionNews
 from paper.exchange import Exchange, wall_ms
 from paper.world import World
 from tests.contract.rigs import API_KEY, API_SECRET, paper_exchange

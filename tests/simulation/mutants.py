@@ -371,7 +371,7 @@ MUTANTS = (
     Mutant(
         "an empty answer is flat",
         "section 4, position",
-        "core/translate.py",
+        "core/translate/account.py",
         '    if not {"LONG", "SHORT"} <= sides.keys():\n        raise',
         '    if not {"LONG", "SHORT"} <= sides.keys():\n'
         "        flat = SideReport(quantity=Decimal(0), entry=Decimal(0), updated_at_ms=0)\n"

@@ -13,7 +13,7 @@ from core.domain.cycle import Cycle, OrderReported, ReportedStatus, SideReport
 from core.domain.step import Step
 from core.engine import MOST_WAITING, Desk, Surroundings
 from core.told_executions import GAP_IS_READ_WITHIN_S
-from core.translate import FundingNews, OrderNews, PositionNews
+from core.translate.events import FundingNews, OrderNews, PositionNews
 from simulation.loop import run
 from tests.builders import T0, StoppedClock, Story
 

@@ -9,7 +9,7 @@ import pytest
 from core.domain.band import Band
 from core.domain.cycle import Kind, OrderState, PositionSide, ReportedStatus, Request, Role, Side
 from core.errors import ExchangeUnavailable, OutcomeUnknown, RequestRefused
-from core.translate import AccountEvent, OrderNews
+from core.translate.events import AccountEvent, OrderNews
 from paper.world import World
 from simulation.faults import Fault, FaultKind
 from simulation.gateway import SimulatedGateway

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from core import translate
 from core.domain.cycle import (
     Fill,
     Kind,
@@ -22,15 +21,21 @@ from core.domain.cycle import (
 )
 from core.schemas import binance_rest as rest
 from core.schemas import binance_stream as stream
-from core.translate import (
+from core.translate.account import position_checked, user_trade
+from core.translate.events import (
+    AccountEvent,
     FundingNews,
     LeverageNews,
     ListenKeyExpired,
     MarginCallNews,
     OrderNews,
     PositionNews,
-    Untranslatable,
+    account_events,
 )
+from core.translate.orders import algo_order, plain_order, triggered_from_child, triggered_order
+from core.translate.requests import amend_parameters, place_parameters
+from core.translate.symbols import symbol_rules
+from core.translate.words import Untranslatable
 
 AT = 1_790_000_000_500
 
@@ -167,9 +172,9 @@ def algo(**changes: Any) -> rest.AlgoOrder:
     return msgspec.json.decode(msgspec.json.encode(ALGO | changes), type=rest.AlgoOrder)
 
 
-def events(message: dict[str, Any]) -> tuple[translate.AccountEvent, ...]:
+def events(message: dict[str, Any]) -> tuple[AccountEvent, ...]:
     decoded = msgspec.json.decode(msgspec.json.encode(message), type=stream.AccountMessage)
-    return translate.account_events(decoded, at_ms=AT)
+    return account_events(decoded, at_ms=AT)
 
 
 def order_news(detail: dict[str, Any], name: str = "ORDER_TRADE_UPDATE") -> OrderReported:
@@ -183,7 +188,7 @@ def order_news(detail: dict[str, Any], name: str = "ORDER_TRADE_UPDATE") -> Orde
 
 
 def test_a_placement_answer_becomes_a_report_without_an_average() -> None:
-    assert translate.plain_order(plain(), at_ms=AT, answers=Request.PLACE) == OrderReported(
+    assert plain_order(plain(), at_ms=AT, answers=Request.PLACE) == OrderReported(
         at_ms=AT,
         client_order_id="tb-1-lv1-1",
         status=ReportedStatus.OPEN,
@@ -216,7 +221,7 @@ PLAIN_STATUSES = {
 def test_an_ordinary_order_has_its_status_by_answer_and_by_stream(
     text: str, status: ReportedStatus
 ) -> None:
-    assert translate.plain_order(plain(status=text), at_ms=AT).status is status
+    assert plain_order(plain(status=text), at_ms=AT).status is status
     assert order_news(UPDATE | {"X": text}).status is status
 
 
@@ -235,7 +240,7 @@ def test_an_average_is_only_one_of_something_executed(average: str | None, execu
     told = {} if average is None else {"avgPrice": average}
     order = plain(executedQty=executed, **told)
     expected = AVERAGES[average, executed]
-    assert translate.plain_order(order, at_ms=AT).average_price == expected
+    assert plain_order(order, at_ms=AT).average_price == expected
     if average is not None:
         assert order_news(UPDATE | {"ap": average, "z": executed}).average_price == expected
 
@@ -260,12 +265,12 @@ KINDS = {
 def test_people_s_orders_have_a_kind_too(order_type: str, time_in_force: str) -> None:
     kind = KINDS[order_type, time_in_force]
     order = plain(type=order_type, timeInForce=time_in_force)
-    assert translate.plain_order(order, at_ms=AT).kind is kind
+    assert plain_order(order, at_ms=AT).kind is kind
     assert order_news(UPDATE | {"o": order_type, "f": time_in_force}).kind is kind
 
 
 def test_a_market_order_has_no_price() -> None:
-    assert translate.plain_order(plain(type="MARKET", price="0.00"), at_ms=AT).price is None
+    assert plain_order(plain(type="MARKET", price="0.00"), at_ms=AT).price is None
     assert order_news(UPDATE | {"o": "MARKET", "p": "0"}).price is None
 
 
@@ -276,7 +281,7 @@ def test_an_order_from_before_hedge_mode_counts_by_its_direction(
     side: str, position_side: PositionSide
 ) -> None:
     order = plain(side=side, positionSide="BOTH")
-    assert translate.plain_order(order, at_ms=AT).position_side is position_side
+    assert plain_order(order, at_ms=AT).position_side is position_side
 
 
 @pytest.mark.parametrize(
@@ -286,7 +291,7 @@ def test_an_order_from_before_hedge_mode_counts_by_its_direction(
 )
 def test_a_word_that_we_do_not_know_is_said_and_never_guessed(changes: dict[str, Any]) -> None:
     with pytest.raises(Untranslatable, match=next(iter(changes.values()))):
-        translate.plain_order(plain(**changes), at_ms=AT)
+        plain_order(plain(**changes), at_ms=AT)
 
 
 ALGO_STATUSES = {
@@ -304,7 +309,7 @@ ALGO_STATUSES = {
 def test_a_conditional_order_alone_never_says_how_its_child_ended(
     text: str, expected: tuple[ReportedStatus, D | None]
 ) -> None:
-    report = translate.algo_order(algo(algoStatus=text), at_ms=AT, asked_at_ms=AT - 9)
+    report = algo_order(algo(algoStatus=text), at_ms=AT, asked_at_ms=AT - 9)
     assert (report.status, report.executed) == expected
     assert (report.kind, report.price) == (Kind.STOP_MARKET, D(57805))
     assert (report.quantity, report.asked_at_ms) == (D("0.103"), AT - 9)
@@ -314,7 +319,7 @@ def test_a_conditional_order_alone_never_says_how_its_child_ended(
 
 def test_a_close_position_order_has_no_quantity() -> None:
     order = algo(closePosition=True, quantity="0.000")
-    assert translate.algo_order(order, at_ms=AT).quantity is None
+    assert algo_order(order, at_ms=AT).quantity is None
     assert order_news(ALGO_UPDATE | {"cp": True, "q": "0"}, "ALGO_UPDATE").quantity is None
 
 
@@ -325,7 +330,7 @@ CHILD_IDS = {"": None, "91000000002": 91_000_000_002, 91_000_000_002: 91_000_000
 def test_a_conditional_order_is_numbered_by_its_child(
     text: str | int | None, number: int | None
 ) -> None:
-    assert translate.algo_order(algo(actualOrderId=text), at_ms=AT).exchange_order_id == number
+    assert algo_order(algo(actualOrderId=text), at_ms=AT).exchange_order_id == number
     assert order_news(ALGO_UPDATE | {"ai": text}, "ALGO_UPDATE").exchange_order_id == number
 
 
@@ -352,9 +357,7 @@ def test_a_triggered_order_ends_as_its_child_does(text: str, status: ReportedSta
         avgPrice="57800.0",
         orderId=5,
     )
-    report = translate.triggered_order(
-        algo(algoStatus="FINISHED"), child, at_ms=AT, asked_at_ms=AT - 9
-    )
+    report = triggered_order(algo(algoStatus="FINISHED"), child, at_ms=AT, asked_at_ms=AT - 9)
     assert report.status is status
     assert (report.executed, report.average_price) == (D("0.050"), D(57800))
     assert (report.kind, report.price, report.quantity) == (
@@ -364,7 +367,7 @@ def test_a_triggered_order_ends_as_its_child_does(text: str, status: ReportedSta
     )
     assert report.exchange_order_id == 5
     mine = replace(ORDER, kind=Kind.STOP_MARKET, client_order_id="tb-1-hg1-1", price=D(57805))
-    alone = translate.triggered_from_child(mine, child, at_ms=AT, asked_at_ms=AT - 9)
+    alone = triggered_from_child(mine, child, at_ms=AT, asked_at_ms=AT - 9)
     assert (alone.status, alone.executed, alone.price) == (status, D("0.050"), D(57805))
     assert alone.client_order_id == "tb-1-hg1-1"
 
@@ -389,7 +392,7 @@ def test_both_sides_are_read_and_a_short_has_no_sign() -> None:
         position_row("SHORT", "-0.103"),
         position_row("LONG", "9", "ETHUSDT"),
     ]
-    checked = translate.position_checked(rows, "BTCUSDT", at_ms=AT, asked_at_ms=AT - 9)
+    checked = position_checked(rows, "BTCUSDT", at_ms=AT, asked_at_ms=AT - 9)
     assert checked.long == SideReport(quantity=D("0.010"), entry=D(60000), updated_at_ms=7)
     assert checked.short == SideReport(quantity=D("0.103"), entry=D(60000), updated_at_ms=7)
     assert (checked.at_ms, checked.asked_at_ms) == (AT, AT - 9)
@@ -419,7 +422,7 @@ def test_a_liquidation_price_is_taken_where_it_is_one_and_never_spoils_the_read(
         msgspec.json.decode(text % (side, told), type=rest.PositionRow)
         for side in ("LONG", "SHORT")
     ]
-    checked = translate.position_checked(rows, "BTCUSDT", at_ms=AT, asked_at_ms=AT)
+    checked = position_checked(rows, "BTCUSDT", at_ms=AT, asked_at_ms=AT)
     assert checked.long.liquidation_price == checked.short.liquidation_price == D(price)
 
 
@@ -435,7 +438,7 @@ def test_a_liquidation_price_is_taken_where_it_is_one_and_never_spoils_the_read(
 )
 def test_a_missing_side_is_never_flat(rows: list[rest.PositionRow]) -> None:
     with pytest.raises(Untranslatable):
-        translate.position_checked(rows, "BTCUSDT", at_ms=AT, asked_at_ms=AT)
+        position_checked(rows, "BTCUSDT", at_ms=AT, asked_at_ms=AT)
 
 
 @pytest.mark.parametrize("commission", ["0.048", "-0.048"])
@@ -455,7 +458,7 @@ def test_an_execution_costs_its_commission_whichever_sign_the_list_gives_it(
         time=8,
         maker=True,
     )
-    assert translate.user_trade(trade, "tb-1-lv1-1") == Fill(
+    assert user_trade(trade, "tb-1-lv1-1") == Fill(
         trade_id=77,
         client_order_id="tb-1-lv1-1",
         side=Side.BUY,
@@ -569,7 +572,7 @@ def test_funding_is_told_with_its_symbol_where_there_is_one() -> None:
     assert events(account("FUNDING_FEE")) == (FundingNews(symbol=None, at_ms=AT),)
 
 
-OTHERS: dict[str, tuple[dict[str, Any], tuple[translate.AccountEvent, ...]]] = {
+OTHERS: dict[str, tuple[dict[str, Any], tuple[AccountEvent, ...]]] = {
     "leverage": (
         {"e": "ACCOUNT_CONFIG_UPDATE", "ac": {"s": "BTCUSDT", "l": 25}},
         (LeverageNews(symbol="BTCUSDT", leverage=25, at_ms=AT),),
@@ -591,9 +594,7 @@ OTHERS: dict[str, tuple[dict[str, Any], tuple[translate.AccountEvent, ...]]] = {
 
 
 @pytest.mark.parametrize(("message", "expected"), OTHERS.values(), ids=OTHERS.keys())
-def test_the_other_messages(
-    message: dict[str, Any], expected: tuple[translate.AccountEvent, ...]
-) -> None:
+def test_the_other_messages(message: dict[str, Any], expected: tuple[AccountEvent, ...]) -> None:
     assert events(message) == expected
 
 
@@ -671,13 +672,13 @@ PLACED = {
 
 @pytest.mark.parametrize(("order", "expected"), PLACED.values(), ids=PLACED.keys())
 def test_what_is_sent_to_place(order: OrderState, expected: dict[str, str]) -> None:
-    sent = translate.place_parameters("BTCUSDT", order)
+    sent = place_parameters("BTCUSDT", order)
     assert sent == COMMON | expected
     assert "reduceOnly" not in sent  # refused in Hedge Mode (-1106)
 
 
 def test_what_is_sent_to_amend_is_the_new_total() -> None:
-    assert translate.amend_parameters("BTCUSDT", ORDER) == {
+    assert amend_parameters("BTCUSDT", ORDER) == {
         "symbol": "BTCUSDT",
         "side": "BUY",
         "origClientOrderId": "tb-1-lv1-1",
@@ -736,9 +737,7 @@ def info(**filters: dict[str, Any] | None) -> rest.SymbolInfo:
 
 def rules_of(symbol: rest.SymbolInfo) -> Any:
     brackets = msgspec.json.decode(BRACKETS, type=rest.SymbolBrackets)
-    return translate.symbol_rules(
-        symbol, brackets=brackets, maker_rate=D("0.0002"), taker_rate=D("0.0005")
-    )
+    return symbol_rules(symbol, brackets=brackets, maker_rate=D("0.0002"), taker_rate=D("0.0005"))
 
 
 def test_rules_are_read_from_the_filters() -> None:
