@@ -31,6 +31,7 @@ from core.clients.binance import BinanceGateway
 from core.clients.binance_rest import connect_gateway
 from core.clients.db_async import make_engine
 from core.clients.key_permissions import Key
+from core.clients.sql_notices import keeping
 from core.clients.sql_store import SqlCycleStore
 from core.errors import (
     AlertClosed,
@@ -142,7 +143,7 @@ def create_app(
     """Return the app; `connect` gives the exchange, `time_is_up` ends an alert's time."""
     engine = make_engine(settings.async_url)
     notices = make_notices(settings)
-    store = SqlCycleStore(engine, on_notice=notices.put)
+    store = SqlCycleStore(engine, notices=notices)
     book = SecretBook(store, installation=settings.webhook_secret)
 
     @contextlib.asynccontextmanager
@@ -183,15 +184,17 @@ def create_app(
             database=settings.shown_url,
         )
         try:
-            yield
+            async with keeping(engine, notices):
+                try:
+                    yield
+                finally:
+                    for task in background:
+                        task.cancel()
+                    await asyncio.gather(*background, return_exceptions=True)
+                    await intake.close(within_s=FINISH_ENTRIES_WITHIN_S)
+                    await gateway.close()
         finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
-            await intake.close(within_s=FINISH_ENTRIES_WITHIN_S)
-            await gateway.close()
             await store.close()
-            await asyncio.to_thread(notices.close)
             _log.info("api stopped")
 
     app = _App(

@@ -32,6 +32,7 @@ from core.clients.binance_stream import AccountStream, MarketStream
 from core.clients.db_async import make_engine
 from core.clients.db_notify import Notifications
 from core.clients.notices import Notices
+from core.clients.sql_notices import keeping
 from core.clients.sql_store import SqlCycleStore
 from core.clients.sql_summaries import SqlSummaries
 from core.domain.band import Band
@@ -362,7 +363,7 @@ async def main(arguments: Sequence[str]) -> int:
         share_percent=int(settings.rate_share * 100),
     )
     notices, engine = make_notices(settings), make_engine(settings.async_url)
-    store = SqlCycleStore(engine, on_notice=notices.put)
+    store = SqlCycleStore(engine, notices=notices)
     monitor = Monitor(
         symbols=symbols,
         gateway=gateway,
@@ -372,16 +373,18 @@ async def main(arguments: Sequence[str]) -> int:
         owner=f"{socket.gethostname()}-{os.getpid()}-{time.time_ns() % 10**6}",
     )
     log.info("monitor starts", symbols=",".join(symbols), exchange=settings.exchange)
-    summing_up = asyncio.create_task(_tell_each_day(settings, engine, gateway, notices))
     try:
-        with reporting(settings, name="monitor"):
-            return await _until_stopped(monitor)
+        async with keeping(engine, notices):
+            summing_up = asyncio.create_task(_tell_each_day(settings, engine, gateway, notices))
+            try:
+                with reporting(settings, name="monitor"):
+                    return await _until_stopped(monitor)
+            finally:
+                summing_up.cancel()
+                await asyncio.gather(summing_up, return_exceptions=True)
     finally:
-        summing_up.cancel()
-        await asyncio.gather(summing_up, return_exceptions=True)
         await gateway.close()
         await store.close()
-        await asyncio.to_thread(notices.close)
 
 
 async def _tell_each_day(
@@ -390,11 +393,10 @@ async def _tell_each_day(
     if settings.notify_urls is None or settings.notify_summary_at is None:
         return
     await tell_each_day(
-        SqlSummaries(engine),
+        SqlSummaries(engine, notices=notices),
         at=settings.notify_summary_at,
         zone=ZoneInfo(settings.notify_timezone),
         now_ms=clock.now_ms,
-        put=notices.put,
     )
 
 

@@ -5,7 +5,7 @@ ours has the whole database. Executed with a list of parameters, an insert or up
 executed once for each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import SQLModel
 
@@ -68,6 +69,7 @@ DAILY_SUMMARY = table(models.DailySummary)
 FACT = table(models.Fact)
 FILL = table(models.Fill)
 LEASE = table(models.MonitorLease)
+NOTICE = table(models.Notice)
 OPERATOR_ACTION = table(models.OperatorAction)
 ORDER = table(models.Order)
 POSITION = table(models.BinancePosition)
@@ -275,6 +277,31 @@ def settle_alarms_of(
     of_cycle = ALARM.c.cycle_id.is_(None) if cycle_id is None else ALARM.c.cycle_id == cycle_id
     is_it = (of_cycle, ALARM.c.symbol == symbol, ALARM.c.kind.in_(kinds), _is_raised())
     return update(ALARM).where(*is_it).values(cleared_at=at, cleared_by=by)
+
+
+def insert_notices() -> Insert:
+    """Insert notices that wait to be told."""
+    return insert(NOTICE)
+
+
+def left_notice(*, before: datetime) -> Rows:
+    """Select the key of one notice that nobody has kept since then."""
+    return select(NOTICE.c.key).where(NOTICE.c.kept_at < before).limit(1)
+
+
+def take_notices(*, before: datetime, at: datetime) -> ReturningUpdate[Any]:
+    """Keep the notices that nobody has kept since then, and return them."""
+    return update(NOTICE).where(NOTICE.c.kept_at < before).values(kept_at=at).returning(NOTICE)
+
+
+def keep_notices(keys: Collection[str], *, at: datetime) -> Update:
+    """Say that these notices are being told."""
+    return update(NOTICE).where(NOTICE.c.key.in_(keys)).values(kept_at=at)
+
+
+def delete_notices(keys: Collection[str]) -> Delete:
+    """Delete the notices that were told."""
+    return delete(NOTICE).where(NOTICE.c.key.in_(keys))
 
 
 def insert_positions() -> Insert:

@@ -24,7 +24,6 @@ async def tell_each_day(
     at: time,
     zone: tzinfo,
     now_ms: Callable[[], int],
-    put: Callable[[Notice], None],
     look_every_s: float = LOOK_EVERY_S,
 ) -> None:
     """Tell of each day that is over once the next one's clock is past `at`, for ever."""
@@ -33,7 +32,7 @@ async def tell_each_day(
         day = day_to_tell(now_ms(), at=at, zone=zone)
         if day is not None and day != told:
             try:
-                await tell_day(summaries, day, zone=zone, now_ms=now_ms(), put=put)
+                await tell_day(summaries, day, zone=zone, now_ms=now_ms())
             except StoreError as error:
                 _log.warning("daily summary waits for the database", error=str(error))
             except Exception:  # noqa: BLE001 - the top of a task
@@ -49,17 +48,11 @@ async def tell_day(
     *,
     zone: tzinfo,
     now_ms: int,
-    put: Callable[[Notice], None],
 ) -> None:
-    """Tell of a day unless another process does, or did.
-
-    It is claimed before it is told: a process that dies between the two takes it with it, which is
-    better than the same sums twice.
-    """
+    """Tell of a day unless another process does, or did."""
     since_ms, until_ms = bounds_ms(day, zone)
     figures = await summaries.day_figures(since_ms=since_ms, until_ms=until_ms)
-    if await summaries.claim_summary(day.isoformat()):
-        put(summary_of(day, figures, at_ms=now_ms))
+    await summaries.tell_summary(day.isoformat(), summary_of(day, figures, at_ms=now_ms))
 
 
 def day_to_tell(now_ms: int, *, at: time, zone: tzinfo) -> date | None:

@@ -22,6 +22,7 @@ from core.clients.binance_rest import BinanceRest
 from core.clients.db_async import make_engine
 from core.clients.patient_rest import PatientRest
 from core.clients.sql_history import Forgotten, SqlHistory
+from core.clients.sql_notices import keeping
 from core.clients.sql_store import SqlCycleStore
 from core.daily_report import DailyReport, daily_report
 from core.domain.cycle import CLIENT_ID_PREFIX, Cycle
@@ -243,13 +244,13 @@ async def _gateway(settings: Settings) -> AsyncIterator[BinanceGateway]:
 
 @asynccontextmanager
 async def _store(settings: Settings) -> AsyncIterator[SqlCycleStore]:
-    notices = make_notices(settings)
-    store = SqlCycleStore(make_engine(settings.async_url), on_notice=notices.put)
+    notices, engine = make_notices(settings), make_engine(settings.async_url)
+    store = SqlCycleStore(engine, notices=notices)
     try:
-        yield store
+        async with keeping(engine, notices):
+            yield store
     finally:
         await store.close()
-        await asyncio.to_thread(notices.close)
 
 
 @asynccontextmanager

@@ -28,7 +28,7 @@ from core.domain.guards import Exposure, most_notional
 from core.domain.settings import Bracket, SymbolRules
 from core.domain.webhook import AlertSecret, Webhook
 from core.models import OrderType
-from core.ports import OperatorRequest
+from core.ports import Notice, OperatorRequest
 
 Row = RowMapping
 Values = dict[str, Any]
@@ -241,6 +241,34 @@ def to_raised_alarm(row: Row) -> RaisedAlarm:
         count=row["count"],
         raised_at_ms=to_ms(row["raised_at"]),
         last_at_ms=to_ms(row["last_at"]),
+    )
+
+
+def notice_values(notice: Notice) -> Values:
+    """Return what a notice's row holds of it."""
+    return {
+        "kind": notice.kind,
+        "symbol": notice.symbol,
+        "cycle": notice.cycle,
+        "title": clean_text(notice.title),
+        "text": clean_text(notice.text),
+        "severity": notice.severity,
+        "topic": notice.topic,
+        "happened_at": moment(notice.at_ms),
+    }
+
+
+def to_notice(row: Row) -> Notice:
+    """Return the notice of a row."""
+    return Notice(
+        kind=row["kind"],
+        symbol=row["symbol"],
+        cycle=row["cycle"],
+        title=row["title"],
+        text=row["text"],
+        severity=row["severity"],
+        at_ms=to_ms(row["happened_at"]),
+        topic=row["topic"],
     )
 
 

@@ -1,8 +1,6 @@
 """What keeps people's money safe beyond single cycles: guards, the kill switch, alarms."""
 
-from collections.abc import Callable, Sequence
-
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core import queries
 from core.clients import rows
@@ -10,22 +8,16 @@ from core.clients.clean import clean_text
 from core.clients.notices import notice_of
 from core.clients.sql_cycles import raise_alarm
 from core.clients.sql_leases import database_ms
-from core.clients.sql_transactions import SqlTransactions, commit
+from core.clients.sql_notices import SqlTelling
+from core.clients.sql_transactions import commit
 from core.domain.alarms import Alarm, RaisedAlarm
 from core.domain.cycle import CloseReason
 from core.domain.guards import AccountState, Exposure, Guards, Kill, day_start_ms
 from core.errors import StoreConflict
 from core.money import ZERO
-from core.ports import Notice
 
 # A cycle that bought nothing starts no cool-down.
 _NEVER_TRADED = (CloseReason.ENTRY_EXPIRED, CloseReason.ENTRY_FAILED)
-
-OnNotice = Callable[[Notice], None]
-
-
-def silent(notice: Notice) -> None:
-    """Tell nobody."""
 
 
 async def lock_switch(connection: AsyncConnection) -> Kill | None:
@@ -64,12 +56,8 @@ async def account_state(
     )
 
 
-class SqlSafety(SqlTransactions):
+class SqlSafety(SqlTelling):
     """The part of the store that people, health and new alerts ask."""
-
-    def __init__(self, engine: AsyncEngine, *, on_notice: OnNotice) -> None:
-        super().__init__(engine)
-        self._on_notice = on_notice
 
     async def account_state(self, guards: Guards, *, symbol: str, now_ms: int) -> AccountState:
         """Return what these guards look at for a new cycle on the symbol."""
@@ -112,17 +100,6 @@ class SqlSafety(SqlTransactions):
             is_new = await raise_alarm(connection, belongs, alarm)
             notice = notice_of(alarm, symbol=symbol, cycle=None)
             await self.commit_and_tell(connection, (notice,) if is_new else ())
-
-    async def commit_and_tell(self, connection: AsyncConnection, notices: Sequence[Notice]) -> None:
-        """End the transaction, then tell what happened in it.
-
-        Also where the commit is unclear: told twice is better than not at all.
-        """
-        try:
-            await commit(connection)
-        finally:
-            for notice in notices:
-                self._on_notice(notice)
 
     async def raised_alarms(self, limit: int) -> tuple[RaisedAlarm, ...]:
         """Return the newest alarms that nobody has settled."""

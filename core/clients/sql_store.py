@@ -15,7 +15,7 @@ from core import queries
 from core.clients import rows
 from core.clients.alert_store import LEASE_MS, UNLISTED, is_lease_held, merged_rules
 from core.clients.clean import MAX_SYMBOL, clean_id, clean_payload, clean_text
-from core.clients.notices import notice_of
+from core.clients.notices import Notices, notice_of
 from core.clients.sql_cycles import (
     KnownCycles,
     execute_each,
@@ -25,7 +25,7 @@ from core.clients.sql_cycles import (
     save_step,
 )
 from core.clients.sql_leases import acquired, change_lease, database_ms, lost, require_lease
-from core.clients.sql_safety import OnNotice, SqlSafety, account_state, lock_switch, silent
+from core.clients.sql_safety import SqlSafety, account_state, lock_switch
 from core.clients.sql_transactions import commit
 from core.domain.cycle import Cycle, Fact, OperatorAction, Phase, PositionSide
 from core.domain.guards import NO_GUARDS, Guards, Kill, guard_refusals
@@ -51,9 +51,9 @@ MAX_KNOWN = 256  # cycles: more than a process has symbols
 class SqlCycleStore(SqlSafety):
     """An `AlertStore` (and so a `CycleStore`) on PostgreSQL or SQLite."""
 
-    def __init__(self, engine: AsyncEngine, *, on_notice: OnNotice = silent) -> None:
-        """Keep cycles in the database of `engine`; `on_notice` hears of new alarms and of news."""
-        super().__init__(engine, on_notice=on_notice)
+    def __init__(self, engine: AsyncEngine, *, notices: Notices | None = None) -> None:
+        """Keep cycles in the database of `engine`; `notices` hear of new alarms and of news."""
+        super().__init__(engine, notices=notices or Notices())
         self._known = KnownCycles(limit=MAX_KNOWN)
 
     # --- CycleStore ---

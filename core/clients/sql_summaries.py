@@ -6,8 +6,9 @@ from decimal import Decimal
 from core import queries
 from core.clients import rows
 from core.clients.sql_leases import database_ms
-from core.clients.sql_transactions import SqlTransactions, commit
+from core.clients.sql_notices import SqlTelling
 from core.errors import StoreConflict
+from core.ports import Notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class DayFigures:
     raised_alarms: int  # not settled
 
 
-class SqlSummaries(SqlTransactions):
+class SqlSummaries(SqlTelling):
     """The part of the store that daily summaries need."""
 
     async def day_figures(self, *, since_ms: int, until_ms: int) -> DayFigures:
@@ -48,13 +49,13 @@ class SqlSummaries(SqlTransactions):
         )
         return DayFigures(results=results, open_cycles=int(open_cycles), raised_alarms=int(alarms))
 
-    async def claim_summary(self, day: str) -> bool:
-        """Take a day's summary upon this process; False: another has, or this one before."""
+    async def tell_summary(self, day: str, notice: Notice) -> bool:
+        """Tell of a day, and remember that; False: another process has, or this one before."""
         try:
             async with self.writing() as connection:
                 at = rows.moment(await database_ms(connection))
                 await connection.execute(queries.claim_summary(day, at=at))
-                await commit(connection)
+                await self.commit_and_tell(connection, (notice,))
         except StoreConflict:
             return False
         return True

@@ -9,6 +9,7 @@ from core.models.daily_summary import DailySummary
 from core.models.fact import Fact
 from core.models.fill import Fill
 from core.models.monitor_lease import MonitorLease
+from core.models.notice import Notice
 from core.models.operator_action import OperatorAction
 from core.models.order import Order, OrderType
 from core.models.symbol_pause import SymbolPause
@@ -25,6 +26,7 @@ __all__ = [
     "Fact",
     "Fill",
     "MonitorLease",
+    "Notice",
     "OperatorAction",
     "Order",
     "OrderType",

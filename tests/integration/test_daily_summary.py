@@ -9,12 +9,13 @@ import pytest
 import structlog.testing
 
 from core.clients.db_async import make_engine
+from core.clients.notices import Notices
 from core.clients.sql_store import SqlCycleStore
 from core.clients.sql_summaries import DayFigures, Result, SqlSummaries
 from core.errors import StoreUnavailable
-from core.ports import Notice
 from flows.daily_summary import bounds_ms, day_to_tell, summary_of, tell_day, tell_each_day
 from tests.integration.store_worlds import begun, changed
+from tests.integration.tellers import Told
 from tests.integration.test_safety import earned
 from tests.unit.samples import sample_rules
 
@@ -79,29 +80,29 @@ async def test_one_process_of_several_tells_it_once(migrated_url: str) -> None:
         await store.update(cycle.cycle_id, earned(f"{number + 1}.5", at_ms), lease=None)
     cycle = await begun(store, key="open")
     await store.update(cycle.cycle_id, changed(), lease=None)
-    told: list[Notice] = []
-    processes = [SqlSummaries(make_engine(migrated_url)) for _ in range(3)]
-    await asyncio.gather(
-        *(tell_day(each, DAY, zone=UTC, now_ms=7, put=told.append) for each in processes)
-    )
-    (notice,) = told
+    told = Told()
+    notices = Notices([told])
+    processes = [SqlSummaries(make_engine(migrated_url), notices=notices) for _ in range(3)]
+    await asyncio.gather(*(tell_day(each, DAY, zone=UTC, now_ms=7) for each in processes))
+    notice = told.wait()
     assert notice.text.splitlines() == [
         "BTCUSDT: net 6 USDT (2 cycles)",
         "in all: net 6 USDT",
         "open cycles: 1",
         "alarms not settled: 0",
     ]
-    await tell_day(processes[0], DAY, zone=UTC, now_ms=8, put=told.append)
-    await tell_day(processes[0], date(2026, 11, 28), zone=UTC, now_ms=9, put=told.append)
-    assert [n.title for n in told] == ["Summary of 2026-11-27", "Summary of 2026-11-28"]
+    await tell_day(processes[0], DAY, zone=UTC, now_ms=8)
+    await tell_day(processes[0], date(2026, 11, 28), zone=UTC, now_ms=9)
+    notices.close()
+    assert told.titles == ["Summary of 2026-11-27", "Summary of 2026-11-28"]
     for each in (store, *processes):
         await each.close()
 
 
 async def test_it_is_told_day_after_day_and_waits_for_the_database(
-    migrated_sqlite_url: str,
+    migrated_url: str,
 ) -> None:
-    came: asyncio.Queue[Notice] = asyncio.Queue()
+    told = Told()
     now = [ms(2026, 11, 28, 7, 59)]
 
     class Away(SqlSummaries):
@@ -113,7 +114,7 @@ async def test_it_is_told_day_after_day_and_waits_for_the_database(
                 raise StoreUnavailable("away") if self.failures else ZeroDivisionError
             return await super().day_figures(since_ms=since_ms, until_ms=until_ms)
 
-    summaries = Away(make_engine(migrated_sqlite_url))
+    summaries = Away(make_engine(migrated_url), notices=Notices([told]))
     with structlog.testing.capture_logs() as logs:
         telling = asyncio.create_task(
             tell_each_day(
@@ -121,19 +122,18 @@ async def test_it_is_told_day_after_day_and_waits_for_the_database(
                 at=time(8),
                 zone=UTC,
                 now_ms=lambda: now[0],
-                put=came.put_nowait,
                 look_every_s=0,
             )
         )
         now[0] = ms(2026, 11, 28, 8)
-        assert (await came.get()).title == "Summary of 2026-11-27"
+        assert (await asyncio.to_thread(told.wait)).title == "Summary of 2026-11-27"
         now[0] = ms(2026, 11, 29, 9)
-        assert (await came.get()).title == "Summary of 2026-11-28"
+        assert (await asyncio.to_thread(told.wait)).title == "Summary of 2026-11-28"
         telling.cancel()
         await asyncio.gather(telling, return_exceptions=True)
     assert [line["event"] for line in logs] == [
         "daily summary waits for the database",
         "daily summary failed; tried again",
     ]
-    assert came.empty()
+    assert len(told.titles) == 2
     await summaries.close()

@@ -7,6 +7,7 @@ from decimal import Decimal as D
 import pytest
 
 from core.clients.db_async import make_engine
+from core.clients.notices import Notices
 from core.clients.sql_store import SqlCycleStore
 from core.domain.alarms import Alarm, AlarmKind, Severity
 from core.domain.cycle import CloseReason, Cycle, Leg, Phase
@@ -24,6 +25,7 @@ from tests.integration.store_worlds import (
     ended,
     new_cycle,
 )
+from tests.integration.tellers import Told
 
 MIDNIGHT_MS = START_MS - START_MS % DAY_MS
 
@@ -235,14 +237,12 @@ class TestAlarms:
 
 
 class TestNotices:
-    """What the store's owner hears of alarms: once for each that is new, after its commit."""
+    """What people hear of alarms: once for each that is new, after its commit."""
 
     async def test_of_new_alarms_once_committed(self, migrated_url: str) -> None:
-        told: list[tuple[str, str | None, int]] = []
-        store = SqlCycleStore(
-            make_engine(migrated_url),
-            on_notice=lambda notice: told.append((notice.kind, notice.cycle, notice.at_ms)),
-        )
+        told = Told()
+        notices = Notices([told])
+        store = SqlCycleStore(make_engine(migrated_url), notices=notices)
         cycle = await begun(store)
 
         def failing(before: Cycle) -> Step:
@@ -254,15 +254,16 @@ class TestNotices:
             await store.update(cycle.cycle_id, raising(AlarmKind.MARGIN, about), lease=None)
         await store.settle_alarms(None, by="ann")
         await store.update(cycle.cycle_id, raising(AlarmKind.MARGIN, 3), lease=None)
-        assert told == [("margin", "k1", START_MS + 5)] * 2
+        notices.close()
+        assert told.titles == ["BTCUSDT: margin"] * 2
+        first = told.wait()
+        assert (first.kind, first.cycle, first.at_ms) == ("margin", "k1", START_MS + 5)
         await store.close()
 
     async def test_of_a_symbol_as_such(self, migrated_url: str) -> None:
-        told: list[tuple[str, str | None]] = []
-        store = SqlCycleStore(
-            make_engine(migrated_url),
-            on_notice=lambda notice: told.append((notice.symbol, notice.cycle)),
-        )
+        told = Told()
+        notices = Notices([told])
+        store = SqlCycleStore(make_engine(migrated_url), notices=notices)
         stopped = Alarm(kind=AlarmKind.SYMBOL_STOPPED, text="a bug", at_ms=START_MS)
         for symbol in ("AUSDT", "AUSDT", "BUSDT"):
             await store.raise_alarm(symbol, stopped)
@@ -271,5 +272,7 @@ class TestNotices:
             ("BUSDT", None, 1),
             ("AUSDT", None, 2),
         ]
-        assert told == [("AUSDT", None), ("BUSDT", None)]
+        notices.close()
+        assert told.titles == ["AUSDT: symbol-stopped", "BUSDT: symbol-stopped"]
+        assert told.wait().cycle is None
         await store.close()

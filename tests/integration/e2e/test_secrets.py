@@ -99,6 +99,7 @@ def test_no_secret_is_written_or_sent_anywhere(
         "the database": dump(str(guarded.engine.url.database)),
     }
     assert found(secrets, written) == []
+    assert 'INSERT INTO "notice"' not in written["the database"], "what was told is not kept"
     # It would have been seen: what may be read is there.
     assert NAME in written["the database"]
     assert '"status":"accepted"' in written["the answers"]
