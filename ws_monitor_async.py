@@ -297,15 +297,18 @@ class Monitor:
         shown: dict[str, Decimal] = {}
         while True:
             await asyncio.sleep(SHOW_PRICE_EVERY_S)
-            for symbol, desk in tuple(self._desks.items()):
+            new = {}
+            for symbol, desk in self._desks.items():
                 cycle, price = desk.open_cycle, self._bands[symbol].last_price
-                if cycle is None or price is None or shown.get(symbol) == price:
-                    continue
-                try:
-                    await self._store.show_price(cycle, price)
-                    shown[symbol] = price
-                except StoreError as error:
-                    log.warning("price not shown", symbol=symbol, error=str(error))
+                if cycle is not None and price is not None and shown.get(symbol) != price:
+                    new[symbol] = cycle, price
+            if not new:
+                continue
+            try:
+                await self._store.show_prices(tuple(new.values()))
+                shown |= {symbol: price for symbol, (_, price) in new.items()}
+            except StoreError as error:
+                log.warning("prices not shown", symbols=",".join(new), error=str(error))
 
     async def _pause(self, event: asyncio.Event, seconds: float) -> bool:
         """Return True when the event was set, or False after `seconds`."""

@@ -210,8 +210,8 @@ class AlertStore(CycleStore, Protocol):
         """Return what became of an operator's request; None while it waits."""
         ...
 
-    async def show_price(self, cycle: Cycle, price: Decimal) -> None:
-        """Show people what the cycle is worth at `price`; nothing is decided from it."""
+    async def show_prices(self, prices: Sequence[tuple[Cycle, Decimal]]) -> None:
+        """Show people what each cycle is worth at its price; nothing is decided from it."""
         ...
 
     async def save_rules(

@@ -471,9 +471,9 @@ class MemoryCycleStore(MemorySafety):
         stored = self._requests.get(action_id)
         return None if stored is None else stored.result
 
-    async def show_price(self, cycle: Cycle, price: Decimal) -> None:
+    async def show_prices(self, prices: Sequence[tuple[Cycle, Decimal]]) -> None:
         """Do nothing: there are no people here."""
-        await self._begin("show_price")
+        await self._begin("show_prices")
 
     # --- Rules ---
 

@@ -441,14 +441,21 @@ class SqlCycleStore(SqlSafety):
             found = (await connection.execute(queries.symbols())).mappings()
             return tuple(rows.to_rules(row) for row in found)
 
-    async def show_price(self, cycle: Cycle, price: Decimal) -> None:
-        """Show people what the cycle is worth at `price`; see `AlertStore.show_price`."""
+    async def show_prices(self, prices: Sequence[tuple[Cycle, Decimal]]) -> None:
+        """Show people what each cycle is worth at its price; see `AlertStore.show_prices`."""
         async with self.writing() as connection:
             now = rows.moment(await database_ms(connection))
-            # Only what the price says: the caller's cycle may be older than the row.
-            shown = {**rows.price_values(cycle, price), "updated_at": now}
+            # Only what the price says: the caller's cycle may be older than the row. In one order
+            # everywhere, so that no two transactions wait for each other.
             sides = [
-                {"of_cycle": cycle.cycle_id, "of_side": side, **shown} for side in PositionSide
+                {
+                    "of_cycle": cycle.cycle_id,
+                    "of_side": side,
+                    **rows.price_values(cycle, price),
+                    "updated_at": now,
+                }
+                for cycle, price in sorted(prices, key=lambda shown: shown[0].cycle_id)
+                for side in PositionSide
             ]
             await execute_each(connection, queries.update_position(), sides)
             await commit(connection)

@@ -7,7 +7,7 @@ from tests.crash_matrix.performance import Death, Told
 from tests.crash_matrix.tales import PRICES, Tale
 
 # Driven by a timer, in whichever act it runs out: the first in a tale stands for all of them.
-_BY_TIMER = ("renew_leases", "show_price", "PUT listenKey", "GET commissionRate")
+_BY_TIMER = ("renew_leases", "show_prices", "PUT listenKey", "GET commissionRate")
 # Of the monitor: what the check of every minute does, and what it reads of each symbol in the
 # background once it runs. A start makes a check, too, and reads the rules of all symbols at once;
 # the income it reads for each cycle that ended just before.

@@ -75,10 +75,10 @@ CASES: dict[str, tuple[list[Told], list[tuple[str, int | None, int]]]] = {
     ),
     "a timer's is one in all acts": (
         [
-            told("before commit of show_price", number=2, is_recovery=True),
-            told("before commit of show_price", act=2),
+            told("before commit of show_prices", number=2, is_recovery=True),
+            told("before commit of show_prices", act=2),
         ],
-        [("before commit of show_price", None, 1)],
+        [("before commit of show_prices", None, 1)],
     ),
     "so are rules that are read one by one, and funding of the hour": (
         [

@@ -160,7 +160,7 @@ async def test_what_open_cycles_stand_at_counts_as_a_loss_at_the_last_price_show
     bought = Leg(quantity=D("0.01"), entry=D(60000))
     ledger = replace(cycle.ledger, long=bought, commissions=D(3))
     step = await store.update(cycle.cycle_id, changed(ledger=ledger), lease=None)
-    await store.show_price(step.cycle, D(55000))
+    await store.show_prices([(step.cycle, D(55000))])
     state = await store.account_state(
         Guards(max_daily_loss=D(1)), symbol="ETHUSDT", now_ms=START_MS
     )

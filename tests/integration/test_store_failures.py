@@ -473,13 +473,28 @@ class TestWhatIsWritten:
         cycle = await begun(here.store)
         leg = Leg(quantity=Decimal("0.004"), entry=Decimal(60000))
         step = await here.store.update(cycle.cycle_id, changed(ledger=Ledger(long=leg)), lease=None)
-        await here.store.show_price(step.cycle, Decimal(61000))
+        await here.store.show_prices([(step.cycle, Decimal(61000))])
         async with here.engine.connect() as connection:
             shown = (await connection.execute(select(queries.POSITION))).mappings().all()
         assert {row["last_price"] for row in shown} == {Decimal(61000)}
         # 0.004 × 1000 less (0.0005 + 0.0002) × 61000 × 0.004
         assert {row["pnl_diff"] for row in shown} == {Decimal("3.8292")}
         assert await there.store.load(cycle.cycle_id) == step.cycle
+
+    async def test_the_prices_of_all_symbols_are_shown_by_one_commit(
+        self, processes: tuple[Process, Process]
+    ) -> None:
+        here, _ = processes
+        names = ("AUSDT", "BUSDT", "CUSDT")
+        cycles = [await begun(here.store, key=name, symbol=name) for name in names]
+        commits: list[Connection] = []
+        event.listen(here.engine.sync_engine, "commit", commits.append)
+        await here.store.show_prices([(cycles[1], Decimal(2)), (cycles[0], Decimal(1))])
+        assert len(commits) == 1
+        async with here.engine.connect() as connection:
+            rows = (await connection.execute(select(queries.POSITION))).mappings().all()
+        shown = {(row["symbol"], row["last_price"]) for row in rows}
+        assert shown == {("AUSDT", Decimal(1)), ("BUSDT", Decimal(2)), ("CUSDT", None)}
 
     async def test_nothing_stays_open_behind_a_call(
         self, processes: tuple[Process, Process]
