@@ -131,14 +131,14 @@ async def show_status(settings: Settings, symbol: str | None) -> int:
     symbols = settings.symbols if symbol is None else (symbol,)
     async with _store(settings) as store:
         cycles = await store.load_open(symbols, ended_after_ms=_now_ms())
-        watched = {name: await store.is_watched(name) for name in symbols}
+        watched = await store.watched(symbols)
         thrown = await store.killed()
         alarms = await store.raised_alarms(ALARMS_SHOWN)
     if thrown is not None:
         _say(described_kill(thrown))
     for name in symbols:
         of_symbol = [cycle for cycle in cycles if cycle.symbol == name and cycle.is_open]
-        _say(f"{name}: {'watched' if watched[name] else 'NOT WATCHED'}")
+        _say(f"{name}: {'watched' if name in watched else 'NOT WATCHED'}")
         for line in (line for cycle in of_symbol for line in described(cycle)):
             _say(f"  {line}")
         for alarm in (alarm for alarm in alarms if alarm.symbol == name):
@@ -151,7 +151,8 @@ async def show_status(settings: Settings, symbol: str | None) -> int:
 async def tell_unwatched(settings: Settings) -> int:
     """Print every symbol of SYMBOLS that no monitor watches; a failure if there is one."""
     async with _store(settings) as store:
-        missing = [name for name in settings.symbols if not await store.is_watched(name)]
+        watched = await store.watched(settings.symbols)
+    missing = [name for name in settings.symbols if name not in watched]
     if missing:
         _say(f"nobody watches {', '.join(missing)}")
     return EXIT_NOT_DONE if missing else 0

@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -52,6 +53,7 @@ from core.narration import narrate
 from core.patience import until_it_works
 from core.ports import Clock
 from flows.daily_summary import tell_each_day
+from flows.heartbeat import beat
 from flows.news import handle_by_flow
 from flows.notices import make_notices
 from flows.reports import reporting, start_error_reports
@@ -356,7 +358,7 @@ class Monitor:
 async def main(arguments: Sequence[str]) -> int:
     """Compose the monitor and run it until SIGINT or SIGTERM; return the exit status."""
     settings = get_settings()
-    symbols = _symbols(arguments, settings)
+    symbols, heartbeat = _options(arguments, settings)
     set_up_logging(settings.log_level, secrets=secret_texts(settings))
     start_error_reports(settings, component="monitor")
     gateway = connect_gateway(
@@ -378,13 +380,16 @@ async def main(arguments: Sequence[str]) -> int:
     log.info("monitor starts", symbols=",".join(symbols), exchange=settings.exchange)
     try:
         async with keeping(engine, notices):
-            summing_up = asyncio.create_task(_tell_each_day(settings, engine, gateway, notices))
+            beside = [asyncio.create_task(_tell_each_day(settings, engine, gateway, notices))]
+            if heartbeat is not None:
+                beside.append(asyncio.create_task(beat(store, symbols, heartbeat)))
             try:
                 with reporting(settings, name="monitor"):
                     return await _until_stopped(monitor)
             finally:
-                summing_up.cancel()
-                await asyncio.gather(summing_up, return_exceptions=True)
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
     finally:
         await gateway.close()
         await store.close()
@@ -436,14 +441,21 @@ def _refusal_in(error: BaseException | None) -> StartRefused | None:
     return None
 
 
-def _symbols(arguments: Sequence[str], settings: Settings) -> tuple[str, ...]:
+def _options(arguments: Sequence[str], settings: Settings) -> tuple[tuple[str, ...], Path | None]:
+    """Return the symbols, and the file that shows that they are watched."""
     parser = argparse.ArgumentParser(description="Watch symbols and run their trading cycles.")
     parser.add_argument("--symbols", help="e.g. BTCUSDT,ETHUSDT; without it SYMBOLS counts")
-    given = parser.parse_args(arguments).symbols
-    if given is None:
-        return settings.symbols
+    parser.add_argument(
+        "--heartbeat",
+        metavar="FILE",
+        type=Path,
+        help="touch this file every few seconds while all of them are watched",
+    )
+    given = parser.parse_args(arguments)
+    if given.symbols is None:
+        return settings.symbols, given.heartbeat
     try:
-        return parse_symbols(given)
+        return parse_symbols(given.symbols), given.heartbeat
     except ValueError as error:
         parser.error(f"--symbols: {error}")
 

@@ -113,7 +113,8 @@ class Health:
         return f"migrated to {found or 'nothing'}, not to {self._head}: run make migrate-apply"
 
     async def _watched(self) -> dict[str, bool]:
-        return {symbol: await self._store.is_watched(symbol) for symbol in self._symbols}
+        watched = await self._store.watched(self._symbols)
+        return {symbol: symbol in watched for symbol in self._symbols}
 
     async def _safety(self) -> "_Safety":
         return _Safety(

@@ -1,6 +1,6 @@
 """What the webhook and the panel need from the store, beyond what the engine needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
@@ -140,6 +140,10 @@ class AlertStore(CycleStore, Protocol):
 
     async def is_watched(self, symbol: str) -> bool:
         """Return whether a monitor holds the symbol's lease and its last check succeeded."""
+        ...
+
+    async def watched(self, symbols: Collection[str]) -> frozenset[str]:
+        """Return which of these symbols are watched."""
         ...
 
     async def open_symbols(self) -> tuple[str, ...]:

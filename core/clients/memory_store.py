@@ -5,7 +5,7 @@ failure hook is asked before that instant (raise StoreUnavailable: nothing happe
 (raise CommitUnclear: it did happen). Time is the clock that was handed in, which may be virtual.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -329,6 +329,14 @@ class MemoryCycleStore(MemorySafety):
     async def is_watched(self, symbol: str) -> bool:
         """Return whether a monitor holds the symbol's lease and its last check succeeded."""
         await self._begin("is_watched")
+        return self._is_watched(symbol)
+
+    async def watched(self, symbols: Collection[str]) -> frozenset[str]:
+        """Return which of these symbols are watched."""
+        await self._begin("watched")
+        return frozenset(symbol for symbol in symbols if self._is_watched(symbol))
+
+    def _is_watched(self, symbol: str) -> bool:
         held = self._leases.get(symbol)
         if held is None or not held.last_check_ok:
             return False

@@ -5,7 +5,7 @@ A cycle that this process saw last under the same version is not read again. Onl
 written: orders, new fills, new alarms; facts are numbered.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from core import queries
 from core.clients import rows
-from core.clients.alert_store import LEASE_MS, UNLISTED, is_lease_held, merged_rules
+from core.clients.alert_store import LEASE_MS, UNLISTED, merged_rules
 from core.clients.clean import MAX_SYMBOL, clean_id, clean_payload, clean_text
 from core.clients.notices import Notices, notice_of
 from core.clients.sql_cycles import (
@@ -24,7 +24,14 @@ from core.clients.sql_cycles import (
     read_cycles,
     save_step,
 )
-from core.clients.sql_leases import acquired, change_lease, database_ms, lost, require_lease
+from core.clients.sql_leases import (
+    acquired,
+    change_lease,
+    database_ms,
+    is_watched,
+    lost,
+    require_lease,
+)
 from core.clients.sql_safety import SqlSafety, account_state, lock_switch
 from core.clients.sql_transactions import commit
 from core.domain.cycle import Cycle, Fact, OperatorAction, Phase, PositionSide
@@ -279,10 +286,15 @@ class SqlCycleStore(SqlSafety):
         """Return whether a monitor holds the symbol's lease and its last check succeeded."""
         async with self.reading() as connection:
             held = (await connection.execute(queries.lease(symbol))).mappings().first()
-        if held is None or not held["last_check_ok"]:
-            return False
-        expires_at_ms = rows.to_ms(held["expires_at"])
-        return is_lease_held(expires_at_ms=expires_at_ms, now_ms=int(held["now_ms"]))
+        return held is not None and is_watched(held)
+
+    async def watched(self, symbols: Collection[str]) -> frozenset[str]:
+        """Return which of these symbols are watched."""
+        async with self.reading() as connection:
+            leases = (await connection.execute(queries.leases())).mappings().all()
+        return frozenset(
+            lease["symbol"] for lease in leases if lease["symbol"] in symbols and is_watched(lease)
+        )
 
     async def open_symbols(self) -> tuple[str, ...]:
         """Return every symbol that has an open cycle."""
