@@ -35,15 +35,15 @@ def alert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 async def test_a_person_s_position_is_told_adopted_on_his_word_and_looked_after_to_its_end(
-    migrated_sqlite_url: str,
+    migrated_url: str,
     alert: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     world = World(now_ms=wall_ms(), symbols=[BTC])
-    async with monitor(world, migrated_sqlite_url) as (watching, store):
+    async with monitor(world, migrated_url) as (watching, store):
         monkeypatch.setenv("PAPER_URL", watching._settings.paper_url)
-        monkeypatch.setenv("DB_CONNECTION_STR", migrated_sqlite_url)
+        monkeypatch.setenv("DB_CONNECTION_STR", migrated_url)
         leverage = {"symbol": BTC, "leverage": "10"}
         world.request("POST", "/fapi/v1/leverage", leverage, wall_ms())
         world.outside_market(BTC, "BUY", "LONG", Decimal("0.004"), wall_ms())
@@ -80,7 +80,7 @@ async def test_a_person_s_position_is_told_adopted_on_his_word_and_looked_after_
 
 
 async def test_what_stands_against_it_is_said(
-    migrated_sqlite_url: str,
+    migrated_url: str,
     alert: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -90,7 +90,7 @@ async def test_what_stands_against_it_is_said(
         world.trade(symbol, Decimal(price), Decimal(1), time_ms=wall_ms(), now_ms=wall_ms())
     async with listening(Exchange(world)) as address:
         monkeypatch.setenv("PAPER_URL", address)
-        monkeypatch.setenv("DB_CONNECTION_STR", migrated_sqlite_url)
+        monkeypatch.setenv("DB_CONNECTION_STR", migrated_url)
         for symbol, reason in (
             (BTC, "there is no LONG to take on"),
             ("ETHUSDT", "must be an alert that opens a cycle on ETHUSDT"),

@@ -111,12 +111,12 @@ async def given_up(store: SqlCycleStore, webhook_id: int) -> Webhook:
 
 
 async def test_an_alert_that_was_left_behind_by_a_dead_api_is_given_up(
-    migrated_sqlite_url: str,
+    migrated_url: str,
 ) -> None:
-    store = SqlCycleStore(make_engine(migrated_sqlite_url))
+    store = SqlCycleStore(make_engine(migrated_url))
     left = await store.record_webhook({"symbol": "BTCUSDT"}, received_at_ms=NOW() - 70_000)
     fresh = await store.record_webhook({"symbol": "BTCUSDT"}, received_at_ms=NOW())
-    async with running_api(migrated_sqlite_url):
+    async with running_api(migrated_url):
         row = await given_up(store, left)
         assert (row.status, row.http_status) == (WebhookStatus.TIMED_OUT, None)
         assert "nothing was opened" in row.outcome

@@ -136,8 +136,8 @@ async def ended(migrated_url: str) -> AsyncIterator[Books]:
 
 
 @pytest.fixture
-async def opened(migrated_sqlite_url: str) -> AsyncIterator[Books]:
-    async with books(migrated_sqlite_url, is_ended=False) as found:
+async def opened(migrated_url: str) -> AsyncIterator[Books]:
+    async with books(migrated_url, is_ended=False) as found:
         yield found
 
 

@@ -69,15 +69,15 @@ async def test_the_installations_own_secret_stays_valid_beside_others(
         assert answer.json()["status"] == "accepted"
 
 
-async def test_a_secret_in_the_query_opens_nothing(migrated_sqlite_url: str) -> None:
+async def test_a_secret_in_the_query_opens_nothing(migrated_url: str) -> None:
     """Proxies log queries; nobody is to get used to a secret there."""
-    async with running_api(migrated_sqlite_url, webhook_secret="the-installations-own") as api:
+    async with running_api(migrated_url, webhook_secret="the-installations-own") as api:
         answer = await api.send(body(), path="/webhook?token=the-installations-own")
         assert answer.status_code == 401
 
 
-async def test_a_secret_with_a_slash_may_stand_in_the_address(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url, webhook_secret="one/half-and/another") as api:
+async def test_a_secret_with_a_slash_may_stand_in_the_address(migrated_url: str) -> None:
+    async with running_api(migrated_url, webhook_secret="one/half-and/another") as api:
         for path, status in {
             "/webhook/one%2Fhalf-and%2Fanother": 200,
             "/webhook/one/half-and/another": 200,

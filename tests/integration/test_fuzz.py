@@ -123,9 +123,9 @@ def api_of(url: str) -> Iterator[tuple[asyncio.Runner, Api]]:
 
 
 def test_whatever_comes_is_answered_and_stored_whole(
-    migrated_sqlite_url: str, caplog: pytest.LogCaptureFixture
+    migrated_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with api_of(migrated_sqlite_url) as (runner, api):
+    with api_of(migrated_url) as (runner, api):
 
         @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
         @given(bodies)
@@ -138,10 +138,10 @@ def test_whatever_comes_is_answered_and_stored_whole(
 
 
 def test_what_the_document_allows_and_what_it_does_not(
-    migrated_sqlite_url: str, caplog: pytest.LogCaptureFixture
+    migrated_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Every operation of the OpenAPI document, with cases that fit it and cases that do not."""
-    with api_of(migrated_sqlite_url) as (runner, api):
+    with api_of(migrated_url) as (runner, api):
         document = schemathesis.openapi.from_dict(api.app.openapi())
         operations = [
             found.ok() for found in document.get_all_operations() if isinstance(found, Ok)

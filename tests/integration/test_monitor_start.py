@@ -185,10 +185,10 @@ def test_a_check_without_an_answer_is_made_again_soon_and_then_later_and_later()
 
 
 async def test_a_symbol_that_is_not_listed_any_more_ends_nobody_else_s_watch(
-    migrated_sqlite_url: str,
+    migrated_url: str,
 ) -> None:
     world = World(now_ms=wall_ms(), symbols=[BTC, "ETHUSDT"])
-    async with monitor(world, migrated_sqlite_url, [BTC, "ETHUSDT"]) as (watching, store):
+    async with monitor(world, migrated_url, [BTC, "ETHUSDT"]) as (watching, store):
         await watching.rules.refresh()  # both were listed once
         del world.state.rules["ETHUSDT"], world.state.markets["ETHUSDT"]
         running = asyncio.create_task(watching.run())

@@ -28,11 +28,11 @@ OWN = {"Origin": "http://localhost"}
 
 
 @pytest.fixture
-async def api(migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
+async def api(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
     """Return an API whose panel nobody has logged in to, and where no delay ever ends."""
     login = functools.partial(OperatorLogin, stopwatch=lambda: 0.0)
     monkeypatch.setattr("admin.panel.OperatorLogin", login)
-    async with running_api(migrated_sqlite_url, admin_password=HASH) as running:
+    async with running_api(migrated_url, admin_password=HASH) as running:
         yield running
 
 
@@ -56,10 +56,10 @@ async def is_in(http: httpx.AsyncClient) -> bool:
 
 
 async def test_a_hash_in_the_settings_opens_to_its_password_and_not_to_itself(
-    migrated_sqlite_url: str,
+    migrated_url: str,
 ) -> None:
     known = hashed("pässwörd & so on")
-    async with running_api(migrated_sqlite_url, admin_password=known) as api:
+    async with running_api(migrated_url, admin_password=known) as api:
         assert await log_in(api.http, known) == 403
         assert await log_in(api.http, "pässwörd & so on") == 303
         assert await is_in(api.http)
@@ -184,13 +184,13 @@ async def test_a_session_ends_when_nobody_comes(api: Api, monkeypatch: pytest.Mo
 
 
 async def test_a_session_lasts_on_while_somebody_comes_and_ends_all_the_same(
-    migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time()
     monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _: int(now))
     login = functools.partial(OperatorLogin, clock=lambda: now)
     monkeypatch.setattr("admin.panel.OperatorLogin", login)
-    async with running_api(migrated_sqlite_url, admin_password=HASH) as api:
+    async with running_api(migrated_url, admin_password=HASH) as api:
         assert await log_in(api.http) == 303
         begun, step = now, IDLE_LASTS_S * 0.9
         while now + step < begun + SESSION_LASTS_S:
@@ -211,13 +211,13 @@ async def test_a_session_lasts_on_while_somebody_comes_and_ends_all_the_same(
     ],
 )
 async def test_what_a_session_outlives(
-    migrated_sqlite_url: str, values: dict[str, Any], lasts: bool
+    migrated_url: str, values: dict[str, Any], lasts: bool
 ) -> None:
     first: dict[str, Any] = {"admin_password": HASH, "session_secret": SECRET}
-    async with running_api(migrated_sqlite_url, **first) as api:
+    async with running_api(migrated_url, **first) as api:
         assert await log_in(api.http) == 303
         cookies = api.http.cookies
-    async with running_api(migrated_sqlite_url, **{"admin_password": HASH, **values}) as api:
+    async with running_api(migrated_url, **{"admin_password": HASH, **values}) as api:
         api.http.cookies = cookies
         assert await is_in(api.http) is lasts
 
@@ -226,11 +226,11 @@ async def test_what_a_session_outlives(
 
 
 async def test_cookies_and_addresses_are_https_where_a_trusted_proxy_says_so(
-    migrated_sqlite_url: str,
+    migrated_url: str,
 ) -> None:
     values: dict[str, Any] = {"admin_password": HASH, "trusted_proxies": "127.0.0.1"}
     said = {"X-Forwarded-Proto": "https", "Host": "panel.example"}
-    async with running_api(migrated_sqlite_url, **values) as api:
+    async with running_api(migrated_url, **values) as api:
         page = await api.http.get(LOGIN, headers=said)
         assert "; secure" in page.headers["set-cookie"]
         assert 'action="https://panel.example/rust_admin/login"' in page.text
@@ -245,13 +245,13 @@ async def test_cookies_and_addresses_are_https_where_a_trusted_proxy_says_so(
 
 
 async def test_every_answer_has_the_headers(
-    migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(self: SqlCycleStore, *args: object, **kwargs: object) -> object:
         raise ZeroDivisionError("a detail of our insides")
 
     async with running_api(
-        migrated_sqlite_url, admin_password=HASH, webhook_secret="sixteen or more…"
+        migrated_url, admin_password=HASH, webhook_secret="sixteen or more…"
     ) as api:
         monkeypatch.setattr(SqlCycleStore, "paused_by", broken)
         assert await log_in(api.http) == 303
@@ -282,12 +282,12 @@ async def test_every_answer_has_the_headers(
 
 
 async def test_a_bug_is_answered_with_the_headers_too(
-    migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*args: object) -> object:
         raise ZeroDivisionError("a detail of our insides")
 
-    async with running_api(migrated_sqlite_url, admin_password=HASH) as api:
+    async with running_api(migrated_url, admin_password=HASH) as api:
         assert await log_in(api.http) == 303
         monkeypatch.setattr("admin.panel.read_overview", broken)
         monkeypatch.setattr("flows.health.Health.report", broken)
@@ -300,10 +300,10 @@ async def test_a_bug_is_answered_with_the_headers_too(
             assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_without_its_database_the_panel_says_so(migrated_sqlite_url: str) -> None:
-    async with running_api(migrated_sqlite_url, admin_password=HASH) as api:
+async def test_without_its_database_the_panel_says_so(migrated_url: str) -> None:
+    async with running_api(migrated_url, admin_password=HASH) as api:
         assert await log_in(api.http) == 303
-        engine = make_engine(migrated_sqlite_url)
+        engine = make_engine(migrated_url)
         async with engine.begin() as connection:
             for table in ("alert_secret", "monitor_lease", "alarm"):
                 await connection.execute(text(f"DROP TABLE {table}"))

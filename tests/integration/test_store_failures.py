@@ -130,6 +130,14 @@ async def processes(migrated_url: str) -> AsyncIterator[tuple[Process, Process]]
 
 
 @pytest.fixture
+async def on_either(migrated_url: str) -> AsyncIterator[Process]:
+    """Return a process on each kind of database."""
+    process = Process.start(migrated_url)
+    yield process
+    await process.store.close()
+
+
+@pytest.fixture
 async def on_sqlite(migrated_sqlite_url: str) -> AsyncIterator[Process]:
     """Return a process on SQLite."""
     process = Process.start(migrated_sqlite_url)
@@ -251,37 +259,37 @@ class TestProcessesCompete:
 class TestACommitWithoutAnswer:
     """Nothing may be sent after it, and nothing remembered of it."""
 
-    async def test_that_did_not_happen(self, on_sqlite: Process) -> None:
-        cycle = await begun(on_sqlite.store)
+    async def test_that_did_not_happen(self, on_either: Process) -> None:
+        cycle = await begun(on_either.store)
 
-        @event.listens_for(on_sqlite.engine.sync_engine, "commit", once=True)
+        @event.listens_for(on_either.engine.sync_engine, "commit", once=True)
         def _break(connection: Connection) -> None:
             raise _broken()
 
         with pytest.raises(CommitUnclear):
-            await on_sqlite.store.update(cycle.cycle_id, funded(1), lease=None)
-        step = await on_sqlite.store.update(cycle.cycle_id, funded(2), lease=None)
+            await on_either.store.update(cycle.cycle_id, funded(1), lease=None)
+        step = await on_either.store.update(cycle.cycle_id, funded(2), lease=None)
         assert step.before == cycle
-        assert await on_sqlite.store.journal(cycle.cycle_id) == step.facts
+        assert await on_either.store.journal(cycle.cycle_id) == step.facts
 
     async def test_that_did_happen(
-        self, on_sqlite: Process, monkeypatch: pytest.MonkeyPatch
+        self, on_either: Process, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        cycle = await begun(on_sqlite.store)
-        _lose_the_answer(on_sqlite.engine, monkeypatch)
+        cycle = await begun(on_either.store)
+        _lose_the_answer(on_either.engine, monkeypatch)
         with pytest.raises(CommitUnclear):
-            await on_sqlite.store.update(cycle.cycle_id, funded(1), lease=None)
+            await on_either.store.update(cycle.cycle_id, funded(1), lease=None)
         monkeypatch.undo()
-        step = await on_sqlite.store.update(cycle.cycle_id, funded(2), lease=None)
+        step = await on_either.store.update(cycle.cycle_id, funded(2), lease=None)
         assert step.before.funding_ids == (1,)
-        assert len(await on_sqlite.store.journal(cycle.cycle_id)) == 2
+        assert len(await on_either.store.journal(cycle.cycle_id)) == 2
 
     async def test_of_a_beginning_that_did_happen(
-        self, on_sqlite: Process, monkeypatch: pytest.MonkeyPatch
+        self, on_either: Process, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        store = on_sqlite.store
+        store = on_either.store
         webhook_id = await store.record_webhook(PAYLOAD, received_at_ms=START_MS)
-        _lose_the_answer(on_sqlite.engine, monkeypatch)
+        _lose_the_answer(on_either.engine, monkeypatch)
         with pytest.raises(CommitUnclear):
             await store.begin_cycle(webhook_id, new_cycle())
         monkeypatch.undo()
