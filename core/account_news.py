@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping
 
 import structlog
 
-from core.domain.cycle import CLIENT_ID_PREFIX, OrderReported
+from core.domain.cycle import OrderReported
 from core.domain.step import Step
 from core.engine import Desk
 from core.told_executions import ToldExecutions
@@ -78,7 +78,7 @@ class AccountNews:
             if isinstance(fact, OrderReported):
                 self._expect_told(fact)
         if not step.cycle.is_open:
-            self._told.forget(f"{CLIENT_ID_PREFIX}{step.cycle.key}-")
+            self._told.forget(step.cycle.client_id_prefix)
 
     def _take_order(self, symbol: str, report: OrderReported) -> None:
         desk = self._desks.get(symbol)

@@ -12,7 +12,6 @@ it on an event loop with virtual time.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,7 +22,6 @@ from core.account_picture import AccountPicture, Unclaimed, unclaimed
 from core.domain import strategy
 from core.domain.asks import unpriced_assets
 from core.domain.cycle import (
-    CLIENT_ID_PREFIX,
     Cycle,
     Fact,
     OrderReported,
@@ -33,8 +31,10 @@ from core.domain.cycle import (
     TimePassed,
     TradePrice,
 )
+from core.domain.owners import is_of_unknown_cycle, open_one, owner_of_fact, owner_of_order
 from core.domain.step import Step, take_step
 from core.errors import CommitUnclear, ExchangeError, StoreUnavailable, TradeboxError
+from core.fact_queue import FactQueue, Queued
 from core.funding import FundingReads, uncounted_payments
 from core.inquiries import Inquiries
 from core.ports import Clock, CycleStore, FundingRecord, Lease, OrderGateway
@@ -45,7 +45,6 @@ log = structlog.get_logger(__name__)
 
 KEEP_ENDED_MS = 60_000  # an ended cycle's late fills are still ours
 MOST_WAITING = 10_000  # trades, which are then folded; events, which are never dropped
-_MOST_FACTS_A_STEP = 500
 _LOOK_AGAIN_MS = 500  # at a cycle that another process may be writing to
 _STORE_RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -84,25 +83,14 @@ class Surroundings:
     may_send: Callable[[str], bool] = may_always_send
 
 
-@dataclass(frozen=True, slots=True)
-class _Queued:
-    """A fact and the cycle that it is about; None: found out when its turn comes."""
-
-    fact: Fact
-    cycle_id: int | None
-    done: asyncio.Event | None = None
-    ends_first_check: bool = False  # with it, all is known that a stale database may lack
-
-
 class Desk:
     """All that happens for one symbol, one step at a time."""
 
     def __init__(self, symbol: str, around: Surroundings, *, lease: Lease | None = None) -> None:
         self.symbol = symbol
         self.lease = lease
-        self.folded_trades = 0  # trades that were folded because too many waited
         self._around = around
-        self._facts: deque[_Queued] = deque()
+        self._facts = FactQueue()
         self._orphans: list[tuple[int, OrderReported]] = []
         self._news = asyncio.Event()
         self._cycles: dict[int, Cycle] = {}
@@ -124,7 +112,7 @@ class Desk:
     @property
     def open_cycle(self) -> Cycle | None:
         """Return the cycle that is open on the symbol, as last saved."""
-        return next((c for c in self._cycles.values() if c.is_open), None)
+        return open_one(self._cycles.values())
 
     @property
     def is_idle(self) -> bool:
@@ -157,7 +145,7 @@ class Desk:
 
     def tell(self, fact: Fact, *, cycle_id: int | None = None) -> None:
         """Queue a fact; it is applied in order of arrival, and trades behind it wait for it."""
-        self._put(_Queued(fact, cycle_id))
+        self._put(Queued(fact, cycle_id))
 
     def reported(self, report: OrderReported) -> bool:
         """Queue news of the account stream; False if more wait than it can be trusted with."""
@@ -170,7 +158,7 @@ class Desk:
     async def tell_and_wait(self, fact: Fact, *, cycle_id: int) -> None:
         """Queue a fact and return once its step was saved."""
         done = asyncio.Event()
-        self._put(_Queued(fact, cycle_id, done))
+        self._put(Queued(fact, cycle_id, done))
         await done.wait()
 
     def traded(self, price: Decimal, at_ms: int) -> None:
@@ -249,14 +237,15 @@ class Desk:
 
     async def send(self, order: OrderState) -> None:
         """Carry one request out and queue what came of it as a fact."""
-        cycle_id = self._owner(order.client_order_id)
+        cycle_id = owner_of_order(order.client_order_id, self._cycles.values())
         self.tell(await self._outcome(order), cycle_id=cycle_id)
 
     async def _turn(self) -> None:
         self._is_stepping = True
         try:
             while self._facts:
-                batch = self._next_batch()
+                self._batch_owner, batch = self._facts.take(self._owner_of)
+                self._is_checked = self._is_checked or any(q.ends_first_check for q in batch)
                 await self._around.handler(self, tuple(queued.fact for queued in batch))
                 for queued in batch:
                     if queued.done is not None:
@@ -266,49 +255,17 @@ class Desk:
             self._is_stepping = False
         self._tell_band()
 
-    def _next_batch(self) -> tuple[_Queued, ...]:
-        """Take the facts that belong to one cycle; others stay queued behind it."""
-        owner = self._owner_of(self._facts[0])
-        batch: list[_Queued] = []
-        while self._facts and len(batch) < _MOST_FACTS_A_STEP:
-            if self._owner_of(self._facts[0]) != owner:
-                break
-            batch.append(self._facts.popleft())
-            self._is_checked = self._is_checked or batch[-1].ends_first_check
-        self._batch_owner = owner
-        return tuple(batch)
-
-    def _owner_of(self, queued: _Queued) -> int | None:
-        """Return the id of the cycle that a fact belongs to; None: of no cycle known here."""
+    def _owner_of(self, queued: Queued) -> int | None:
         if queued.cycle_id is not None:
             return queued.cycle_id if queued.cycle_id in self._cycles else None
-        fact = queued.fact
-        if isinstance(fact, OrderReported):
-            return self._owner(fact.client_order_id)
-        current = self.open_cycle
-        return None if current is None else current.cycle_id
-
-    def _owner(self, client_order_id: str) -> int | None:
-        """Return the cycle of an order; a stranger's, or a late one, is the open cycle's."""
-        current = self.open_cycle
-        for cycle in self._cycles.values():
-            is_its = client_order_id.startswith(f"{CLIENT_ID_PREFIX}{cycle.key}-")
-            if is_its and (cycle.is_open or current is None):
-                return cycle.cycle_id
-        if current is None or self._is_unknown(client_order_id):
-            return None
-        return current.cycle_id
-
-    def _is_unknown(self, client_order_id: str) -> bool:
-        """Return whether it is an order of ours whose cycle was not loaded yet."""
-        return client_order_id.startswith(CLIENT_ID_PREFIX) and not any(
-            client_order_id.startswith(f"{CLIENT_ID_PREFIX}{c.key}-") for c in self._cycles.values()
-        )
+        return owner_of_fact(queued.fact, self._cycles.values())
 
     def _keep_orphans(self, facts: tuple[Fact, ...]) -> None:
         """Keep reports of our orders until their cycle was loaded; it may be seconds old."""
         for fact in facts:
-            if isinstance(fact, OrderReported) and self._is_unknown(fact.client_order_id):
+            if isinstance(fact, OrderReported) and is_of_unknown_cycle(
+                fact.client_order_id, self._cycles.values()
+            ):
                 self._orphans.append((self._now(), fact))
                 self._around.on_unknown_cycle(self.symbol, fact.client_order_id)
 
@@ -398,7 +355,7 @@ class Desk:
         self._tell_all(
             cycle, await self._reads.compare(cycle, picture, is_first=not self._is_checked)
         )
-        self._put(_Queued(position, cycle.cycle_id, ends_first_check=True))
+        self._put(Queued(position, cycle.cycle_id, ends_first_check=True))
         return None
 
     async def check_asset_prices(self) -> None:
@@ -441,10 +398,10 @@ class Desk:
 
     # --- Waiting ---
 
-    def _put(self, queued: _Queued) -> None:
+    def _put(self, queued: Queued) -> None:
         if not self._facts and not self._is_stepping:
             self._around.on_band(self.symbol, None)
-        self._facts.append(queued)
+        self._facts.put(queued)
         self._news.set()
 
     def _tell_all(self, cycle: Cycle, facts: Iterable[Fact]) -> None:
@@ -459,7 +416,7 @@ class Desk:
         if not is_news:
             self._wake_at_ms = None
             if self._cycles:
-                self._facts.append(_Queued(TimePassed(at_ms=self._now()), None))
+                self._facts.put(Queued(TimePassed(at_ms=self._now()), None))
         self._news.clear()
 
     async def _is_news_before(self, wake_at_ms: int | None) -> bool:
@@ -483,18 +440,8 @@ class Desk:
             self._wake_at(now + _LOOK_AGAIN_MS)
 
     def _fold_trades(self) -> None:
-        """Fold waiting trades into maximum, minimum and last, in the order of their arrival."""
-        trades = [q.fact for q in self._facts if isinstance(q.fact, TradePrice)]
-        if not trades:
-            return
-        self.folded_trades += len(trades)
-        highest = max(trades, key=lambda t: t.price)
-        lowest = min(trades, key=lambda t: t.price)
-        kept = {id(trade) for trade in (highest, lowest, trades[-1])}
-        self._facts = deque(
-            q for q in self._facts if not isinstance(q.fact, TradePrice) or id(q.fact) in kept
-        )
-        log.warning("trades folded", symbol=self.symbol, count=len(trades))
+        if count := self._facts.fold_trades():
+            log.warning("trades folded", symbol=self.symbol, count=count)
 
     def _tell_band(self) -> None:
         cycle = self.open_cycle

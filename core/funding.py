@@ -49,10 +49,5 @@ def uncounted_payments(
     return tuple(
         FundingPaid(at_ms=at_ms, transaction_id=record.transaction_id, amount=record.amount)
         for record in records
-        if _is_within(cycle, record.time_ms) and record.transaction_id not in cycle.funding_ids
+        if cycle.was_open_at(record.time_ms) and record.transaction_id not in cycle.funding_ids
     )
-
-
-def _is_within(cycle: Cycle, time_ms: int) -> bool:
-    has_begun = cycle.accepted_at_ms <= time_ms
-    return has_begun and (cycle.ended_at_ms is None or time_ms <= cycle.ended_at_ms)

@@ -118,9 +118,7 @@ def _fills(books: ExchangeBooks, cycles: Sequence[Cycle]) -> Iterator[str]:
 def _is_expected(fill: Fill, cycles: Sequence[Cycle]) -> bool:
     """Return whether the database must have it: it is ours, or happened while a cycle was open."""
     return fill.client_order_id.startswith(CLIENT_ID_PREFIX) or any(
-        cycle.accepted_at_ms <= fill.time_ms
-        and (cycle.ended_at_ms is None or fill.time_ms <= cycle.ended_at_ms)
-        for cycle in cycles
+        cycle.was_open_at(fill.time_ms) for cycle in cycles
     )
 
 
@@ -128,7 +126,7 @@ def _whose(fill: Fill, cycles: Sequence[Cycle]) -> str:
     name = fill.client_order_id
     if not name.startswith(CLIENT_ID_PREFIX):
         return ", and a cycle was open"
-    if any(name.startswith(f"{CLIENT_ID_PREFIX}{cycle.key}-") for cycle in cycles):
+    if any(name.startswith(cycle.client_id_prefix) for cycle in cycles):
         return ""
     return ", nor is its cycle"
 

@@ -20,7 +20,6 @@ from core.domain.asks import (
     ReadRules,
 )
 from core.domain.cycle import (
-    CLIENT_ID_PREFIX,
     AssetPriced,
     BalanceRead,
     Cycle,
@@ -146,8 +145,7 @@ class SymbolReads:
         reports = await self._gateway.orders_since(
             self._symbol, since_ms=newest - _CLOCKS_DIFFER_MS
         )
-        prefix = f"{CLIENT_ID_PREFIX}{cycle.key}-"
-        return tuple(r for r in reports if r.client_order_id.startswith(prefix))
+        return tuple(r for r in reports if r.client_order_id.startswith(cycle.client_id_prefix))
 
     def _now(self) -> int:
         return self._clock.now_ms()

@@ -344,6 +344,16 @@ class Cycle:
         """Return whether the cycle still has anything to do."""
         return self.phase is not Phase.ENDED
 
+    def was_open_at(self, time_ms: int) -> bool:
+        """Return whether the time lies between its alert's acceptance and its end."""
+        has_begun = self.accepted_at_ms <= time_ms
+        return has_begun and (self.ended_at_ms is None or time_ms <= self.ended_at_ms)
+
+    @property
+    def client_id_prefix(self) -> str:
+        """Return what the client ids of its orders begin with, and no other's."""
+        return f"{CLIENT_ID_PREFIX}{self.key}-"
+
     @property
     def long(self) -> Leg:
         """Return the LONG side."""
