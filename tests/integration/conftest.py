@@ -12,11 +12,20 @@ from core.clients import db_async
 from core.clients.alert_store import LEASE_MS
 from core.clients.memory_store import MemoryCycleStore
 from core.clients.sql_store import SqlCycleStore
+from tests.integration.held import held_transactions
 from tests.integration.store_worlds import START_MS, StoreWorld, migrate
 from tests.postgres import PostgresServer
 
 HOUR_MS = 3_600_000
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_held_meanwhile() -> Iterator[None]:
+    """Let no test pass in which the exchange was waited for inside a transaction."""
+    with held_transactions() as seen:
+        yield
+    assert seen == []
 
 
 @pytest.fixture(scope="session")

@@ -277,18 +277,20 @@ def test_a_stop_loss_would_trigger_immediately_and_short_is_closed_at_once() -> 
 def test_a_hedge_s_stop_would_trigger_immediately_and_it_goes_by_market() -> None:
     async def path(stage: Stage) -> None:
         await stage.enter("60000")
-        await stage.walk("59700", "59103")
+        await stage.walk("59700")
         late = Fault(kind=FaultKind.LATE_REQUEST, method="post", client_id="-hg1-", delay_ms=900)
         stage.gateway.faults.add(late)
+        await stage.trade("59103")
+        await stage.settle(0.5)
         await stage.trade("57920.9", "57500")
         await stage.settle()
         prove_protected(stage)
         await stage.close()
 
-    cycle = lived(path).cycle
-    assert sum(o.executed for o in cycle.of(Role.HEDGE_MARKET, 1)) + sum(
-        o.executed for o in cycle.of(Role.HEDGE, 1)
-    ) == D("0.103")
+    stage = lived(path)
+    assert refusals(stage, Role.HEDGE) == {-2021}
+    (hedge,) = stage.cycle.of(Role.HEDGE_MARKET, 1)
+    assert hedge.executed == D("0.103")
 
 
 def test_a_guard_would_trigger_immediately_and_the_trailing_stop_decides() -> None:
@@ -298,11 +300,12 @@ def test_a_guard_would_trigger_immediately_and_the_trailing_stop_decides() -> No
         stage.gateway.faults.add(late)
         await stage.trade("60290")
         await stage.settle(0.2)
-        await stage.trade("60200")
+        await stage.trade("60100")  # below the guard, which is still on its way
         await stage.settle()
 
-    cycle = lived(path, trailing_alert()).cycle
-    assert cycle.close_reason is CloseReason.TRAILING
+    stage = lived(path, trailing_alert())
+    assert refusals(stage, Role.GUARD) == {-2021}
+    assert stage.cycle.close_reason is CloseReason.TRAILING
 
 
 # --- Dust ---

@@ -130,6 +130,9 @@ def test_a_position_is_older_than_the_exchange_s_trade_history() -> None:
         await stage.enter("60000")
         await stage.kill_desk()
         await asyncio.sleep(100 * DAYS)
+        asked = {"symbol": SYMBOL, "fromId": "0"}
+        trades = stage.world.request("GET", "/fapi/v1/userTrades", asked, stage.clock.now_ms())
+        assert (trades.status, trades.body) == (200, []), "the entry is forgotten"
         await stage.restart_desk()
         await stage.settle(2 * MINUTES)
         prove_protected(stage)
