@@ -9,7 +9,7 @@ from core.domain.warnings import Leg
 from core.errors import FieldError
 from core.grid import Grid
 from core.money import HUNDRED, ZERO, shown
-from core.preview import Rung, estimated_liquidation, preview_of
+from core.preview import Rung, estimated_liquidation, is_lost_above_market, preview_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,7 @@ class _Moment:
     place: str
     price: Decimal
     liquidation: Decimal | None
-    is_short_larger: bool
+    is_above: bool  # a rising price brings it nearer
 
     @property
     def distance(self) -> Decimal | None:
@@ -27,7 +27,7 @@ class _Moment:
         if self.liquidation is None:
             return None
         away = self.price - self.liquidation
-        return (-away if self.is_short_larger else away) / self.price * HUNDRED
+        return (-away if self.is_above else away) / self.price * HUNDRED
 
 
 def liquidation_errors(
@@ -81,25 +81,21 @@ def _moments(
 
 
 def _long_alone(rung: Rung, price: Decimal, place: str) -> _Moment:
-    return _Moment(
-        place=place, price=price, liquidation=rung.liquidation_price, is_short_larger=False
-    )
+    return _Moment(place=place, price=price, liquidation=rung.liquidation_price, is_above=False)
 
 
 def _hedged(
     rung: Rung, settings: CycleSettings, rules: SymbolRules, wallet: Decimal | None
 ) -> _Moment:
     if wallet is not None:
-        # Without a price although SHORT is larger nothing is left: LONG alone came too near before.
+        # Without a price although it lies above nothing is left: LONG alone came too near before.
         return _Moment(
             place="after hedge 1",
             price=rung.price,
             liquidation=rung.liquidation_price,
-            is_short_larger=rung.short_quantity >= rung.long_quantity,
+            is_above=is_lost_above_market(rung, rules),
         )
     short = Leg(quantity=rung.short_quantity, entry=rung.price)
     margin = short.quantity * short.entry / settings.leverage
     end = estimated_liquidation(Leg(quantity=ZERO, entry=ZERO), short, rules, margin)
-    return _Moment(
-        place="after hedge 1, SHORT", price=rung.price, liquidation=end, is_short_larger=True
-    )
+    return _Moment(place="after hedge 1, SHORT", price=rung.price, liquidation=end, is_above=True)

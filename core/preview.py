@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from core.domain.settings import Bracket, CycleSettings, SymbolRules
-from core.domain.warnings import Leg, liquidation_price
+from core.domain.warnings import Leg, is_lost_above, liquidation_price
 from core.grid import Grid
 from core.money import ONE, ZERO
 
@@ -151,6 +151,16 @@ def estimated_liquidation(
         short=short,
         long_bracket=_bracket(long.quantity * price, rules),
         short_bracket=_bracket(short.quantity * price, rules),
+    )
+
+
+def is_lost_above_market(rung: Rung, rules: SymbolRules) -> bool:
+    """Return whether a rising price liquidates both sides of a hedged rung, not a falling one."""
+    return is_lost_above(
+        long=rung.long_quantity,
+        short=rung.short_quantity,
+        long_bracket=_bracket(rung.long_quantity * rung.price, rules),
+        short_bracket=_bracket(rung.short_quantity * rung.price, rules),
     )
 
 

@@ -60,8 +60,8 @@ def liquidation_price(
 ) -> Decimal | None:
     """Return the estimated liquidation price of both legs together; None: there is none.
 
-    Quote per base, with nothing else open in the account. While LONG is the larger leg it lies
-    below the market, otherwise above.
+    Quote per base, with nothing else open in the account. `is_lost_above` says on which side of
+    the market it lies.
     """
     numerator = (
         wallet
@@ -76,6 +76,17 @@ def liquidation_price(
     if not denominator or numerator / denominator <= 0:
         return None
     return numerator / denominator
+
+
+def is_lost_above(
+    *, long: Decimal, short: Decimal, long_bracket: Bracket, short_bracket: Bracket
+) -> bool:
+    """Return whether a rising price brings these quantities nearer to liquidation.
+
+    What must be kept rises with the price, too: so it does with a LONG that is a little larger.
+    """
+    gained = long * (ONE - long_bracket.maintenance_rate)
+    return gained <= short * (ONE + short_bracket.maintenance_rate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,6 +83,12 @@ def test_a_full_wallet_lets_everything_in() -> None:
     assert refusals("90", picture(wallet="100000"), **UNHEDGED) == []
 
 
+def test_with_a_hedge_a_little_smaller_than_long_it_is_a_rising_price_that_ends_it() -> None:
+    """What must be kept for both sides rises with the price, faster than the profit."""
+    alert = {"open__amount": "0.03", "settings__deposit": "2500", "settings__extramarg": "1993"}
+    assert refusals("90", picture(wallet="100000"), **alert) == []
+
+
 def test_without_a_limit_nothing_is_looked_at() -> None:
     assert refusals(None, picture(wallet="1")) == []
 
