@@ -1,4 +1,4 @@
-"""The panel at /rust_admin: read-only tables, a first page, secrets of alerts; behind a login.
+"""The panel at /rust_admin: read-only tables, a first page, secrets, kill switch; behind a login.
 
 SQLAdmin gives lists and details. Its routes that change something are taken out: it has no tokens,
 and logs out by GET. What changes something is ours: a POST with the session's token, and behind
@@ -23,6 +23,7 @@ from starlette.staticfiles import StaticFiles
 
 from admin.formats import moment, money, rounded
 from admin.forms import read_own_form, token_of
+from admin.kill_switch import KillSwitch
 from admin.login import LoginRefused, OperatorLogin
 from admin.origin import SameOrigin
 from admin.overview import read_overview
@@ -50,12 +51,13 @@ def add_panel(app: FastAPI, engine: AsyncEngine, store: AlertStore, settings: Se
         session_secret=None if secret is None else secret.get_secret_value(),
         trusted=settings.trusted_proxies,
     )
+    asked_by = f"{settings.admin_user} in the panel"
     secret_page = SecretPage(
-        store,
-        asked_by=f"{settings.admin_user} in the panel",
-        has_installation=settings.webhook_secret is not None,
+        store, asked_by=asked_by, has_installation=settings.webhook_secret is not None
     )
-    panel = _Panel(app, engine.execution_options(**{READ_ONLY: True}), login, secret_page)
+    kill_switch = KillSwitch(store, asked_by=asked_by)
+    reading = engine.execution_options(**{READ_ONLY: True})
+    panel = _Panel(app, reading, login, secret_page, kill_switch)
     for view in VIEWS:
         panel.add_view(view)
 
@@ -64,7 +66,12 @@ class _Panel(Admin):
     """SQLAdmin with a login, a first page and a page of secrets of our own."""
 
     def __init__(
-        self, app: FastAPI, reading: AsyncEngine, login: OperatorLogin, secret_page: SecretPage
+        self,
+        app: FastAPI,
+        reading: AsyncEngine,
+        login: OperatorLogin,
+        secret_page: SecretPage,
+        kill_switch: KillSwitch,
     ) -> None:
         super().__init__(
             app,
@@ -76,7 +83,7 @@ class _Panel(Admin):
             authentication_backend=login,
         )
         self.engine = reading
-        self._login, self._secret_page = login, secret_page
+        self._login, self._secret_page, self._kill_switch = login, secret_page, kill_switch
         self.templates.env.filters.update(money=money, moment=moment, rounded=rounded)
         self.templates.env.globals["token_of"] = token_of
         kept = [route for route in self.admin.router.routes if getattr(route, "name", "") in _KEPT]
@@ -84,6 +91,7 @@ class _Panel(Admin):
             Mount("/statics", _Files(packages=["sqladmin"]), name="statics"),
             Mount("/files", _Files(directory=_HERE / "files"), name="files"),
             Route("/logout", self.logout, name="logout", methods=["POST"]),
+            Route("/kill", self.kill, name="kill", methods=["POST"]),
             Route("/secrets", self.secrets, name="secrets", methods=["GET", "POST"]),
             *kept,
         ]
@@ -107,6 +115,12 @@ class _Panel(Admin):
         return await self._page(
             request, "secrets", status=shown.status, title="Secrets", page=shown
         )
+
+    @login_required
+    async def kill(self, request: Request) -> Response:
+        """Throw the kill switch or take it back, and show the first page, which says so."""
+        await self._kill_switch.answer(request)
+        return RedirectResponse(request.url_for("admin:index"), 303)
 
     async def login(self, request: Request) -> Response:
         """Show the login, or let the operator in."""

@@ -21,6 +21,7 @@ OTHER_HOST, OTHER_PORT = "localhost", "127.0.0.1"  # the panel is at 127.0.0.1
 FORMS = {
     "make a secret": ("secrets", {"do": "create", "name": "mallory", "may_close_all": "yes"}),
     "revoke a secret": ("secrets", {"do": "revoke", "number": "1"}),
+    "throw the kill switch": ("kill", {"do": "kill", "close_all": "yes"}),
     "log the operator out": ("logout", {}),
     "log in as somebody": ("login", {"username": "operator", "password": "mallory's"}),
 }
@@ -93,6 +94,7 @@ async def nothing_was_done(operator: Page, panel: Panel) -> None:
     """See that there is the one secret still, and that the operator is logged in still."""
     (secret,) = await panel.api.store.secrets()
     assert (secret.name, secret.revoked_at_ms) == ("tradingview", None)
+    assert await panel.api.store.killed() is None
     await operator.goto(f"{panel.url}/")
     await expect(operator.locator("h2.page-title")).to_have_text("Overview")
 

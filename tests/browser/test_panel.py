@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
+from core.domain.cycle import OperatorAction
 from tests.browser.panel_world import WHY, WIDE_FONT, Panel, log_in, picture, running_panel
 from tests.integration.api_world import SYMBOL
 
@@ -80,6 +81,31 @@ async def test_the_first_page_says_that_the_kill_switch_is_on(page: Page, panel:
         await picture(page, "killed")
     finally:
         await panel.api.store.revive_trading()
+
+
+async def test_the_kill_switch_is_thrown_and_taken_back_by_a_button(
+    page: Page, panel: Panel
+) -> None:
+    store = panel.api.store
+    await log_in(page, panel)
+    try:
+        await page.click("text=Open no more cycles")
+        await expect(page.locator("#killed")).to_contain_text("thrown by operator in the panel")
+        await expect(page.locator("#kill")).to_have_count(0)
+        assert await store.killed() is not None
+        assert await store.operator_requests([SYMBOL]) == ()
+        await page.click("text=Open cycles again")
+        await expect(page.locator("#killed")).to_have_count(0)
+        assert await store.killed() is None
+        await picture(page, "kill-switch")
+        await page.check("input[name=close_all]")
+        await page.click("text=Open no more cycles")
+        await expect(page.locator("#killed")).to_be_visible()
+        (request,) = await store.operator_requests([SYMBOL])
+        assert request.action is OperatorAction.CLOSE
+        await store.finish_operator_request(request.action_id, "done")
+    finally:
+        await store.revive_trading()
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.integration.api_world import Api, running_api
-from tests.integration.panel_login import HASH, PASSWORD, try_login
+from core.domain.cycle import OperatorAction
+from tests.integration.api_world import SYMBOL, Api, running_api
+from tests.integration.panel_login import HASH, PASSWORD, send_form, token_in, try_login
 from tests.unit.samples import body
 
 LISTS = ["web-hook", "cycle", "binance-position", "order", "fill", "binance-symbol", "alarm"]
@@ -67,6 +68,33 @@ async def test_the_writing_of_alerts_does_not_wait_for_a_reader(api: Api) -> Non
     alerts = (api.send(body(settings__start=False)) for _ in range(5))
     answers = await asyncio.gather(*pages, *alerts)
     assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_the_kill_switch_opens_nothing_more_and_closes_only_where_it_is_asked_for(
+    api: Api,
+) -> None:
+    async def press(**form: str) -> int:
+        token = token_in(await api.http.get("/rust_admin/"))
+        answer = await send_form(api.http, "/rust_admin/kill", {"token": token, **form})
+        return answer.status_code
+
+    async def asked() -> list[OperatorAction]:
+        return [each.action for each in await api.store.operator_requests([SYMBOL])]
+
+    assert await press(do="nothing") == 400
+    assert await press(do="kill") == 303
+    thrown = await api.store.killed()
+    assert thrown is not None
+    assert thrown.by == "admin in the panel"
+    assert "thrown by admin in the panel" in (await api.http.get("/rust_admin/")).text
+    assert await asked() == []
+    assert await press(do="kill", close_all="yes") == 303
+    assert await asked() == [OperatorAction.CLOSE]
+    assert (await api.store.killed()) == thrown, "it was thrown before"
+    assert await press(do="undo") == 303
+    assert await press(do="undo") == 303
+    assert await api.store.killed() is None
+    assert await asked() == [OperatorAction.CLOSE], "a close is not taken back"
 
 
 async def test_only_the_right_name_and_password_open_it(migrated_url: str) -> None:

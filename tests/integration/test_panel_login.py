@@ -24,6 +24,7 @@ from tests.integration.panel_login import HASH, PASSWORD, send_form, token_in, t
 
 SECRET = "a session secret that is long enough"
 LOGIN, SECRETS = "/rust_admin/login", "/rust_admin/secrets"
+KILL = "/rust_admin/kill"
 OWN = {"Origin": "http://localhost"}
 
 
@@ -72,11 +73,12 @@ PAGE = "refused: this did not come"
 STALE = "This form is out of date"
 
 
-@pytest.mark.parametrize("path", [LOGIN, "/rust_admin/logout", SECRETS])
+@pytest.mark.parametrize("path", [LOGIN, "/rust_admin/logout", SECRETS, KILL])
 async def test_a_form_needs_the_sessions_token_and_our_origin(api: Api, path: str) -> None:
     if path != LOGIN:
         assert await log_in(api.http) == 303
-    form = {"username": "admin", "password": PASSWORD, "do": "create", "name": "x"}
+    do = "kill" if path == KILL else "create"
+    form = {"username": "admin", "password": PASSWORD, "do": do, "name": "x"}
     right = {"token": token_in(await api.http.get(LOGIN if path == LOGIN else SECRETS))}
     for token, headers, said in (
         (right, {}, PAGE),
@@ -88,6 +90,7 @@ async def test_a_form_needs_the_sessions_token_and_our_origin(api: Api, path: st
         answer = await api.http.post(path, data={**form, **token}, headers=headers)
         assert (answer.status_code, said in answer.text) == (403, True), (token, headers)
         assert await api.store.secrets() == ()
+        assert await api.store.killed() is None
         assert await is_in(api.http) is (path != LOGIN)
     assert (await api.http.post(path, data={**form, **right}, headers=OWN)).status_code < 400
 
