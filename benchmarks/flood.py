@@ -14,13 +14,12 @@ import json
 import multiprocessing
 import os
 import platform
-import socket
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from multiprocessing.connection import Connection
@@ -34,6 +33,7 @@ from core.alert_secrets import digest_of, new_secret
 from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
 from core.domain.settings import Bracket, SymbolRules
+from tests.ports import free_port
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 EVERY_S: Final = 0.05
@@ -190,13 +190,6 @@ async def api(folder: Path) -> AsyncIterator[tuple[Target, SqlCycleStore]]:
         await process.wait()
         stalled.close()
         await store.close()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until_it_listens(port: int) -> None:

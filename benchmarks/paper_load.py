@@ -18,7 +18,6 @@ import json
 import os
 import platform
 import random
-import socket
 import sys
 import tempfile
 import time
@@ -32,6 +31,7 @@ import psutil
 
 from paper.server import DEFAULT_KEY, DEFAULT_SECRET
 from paper.world import World
+from tests.ports import free_port
 
 START_MS = 1_790_000_000_000
 CONNECTIONS = 4
@@ -149,8 +149,7 @@ async def _run(options: argparse.Namespace, folder: Path) -> list[_Phase]:
     recording = _record(folder, symbols, options.trades, seconds)
     info = _exchange_info(folder, symbols)
     core = sorted(os.sched_getaffinity(0))[-1]
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "paper", "--port", str(port), "--feed", f"replay:{recording}",
         "--hold", "--exchange-info", str(info), "--limits", "off", "--quiet",

@@ -33,7 +33,6 @@ from benchmarks.flood import (
     ALERT,
     ROOT,
     answer,
-    free_port,
     percentile,
     request,
     say,
@@ -42,6 +41,7 @@ from benchmarks.flood import (
 )
 from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
+from tests.ports import free_port
 
 GIVES_UP_AFTER_MS: Final = 3000
 ORDER: Final = b"POST /fapi/v1/order"

@@ -11,7 +11,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -25,6 +24,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg2
 
 from tests.orphans import ends_with_us
+from tests.ports import free_port
 
 START_TIMEOUT_S = 60  # usually about 1; a machine with two busy cores may need several
 USER = "tradebox"
@@ -190,7 +190,7 @@ class PostgresProgram:
     home: Path
     account: pwd.struct_passwd | None
     password: str
-    port: int = field(default_factory=lambda: _free_port())
+    port: int = field(default_factory=free_port)
     _process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -241,13 +241,6 @@ def _await_ready(server: "subprocess.Popen[bytes]", url: str, *, log_path: Path)
         else:
             return
     raise NoPostgres(f"PostgreSQL did not start:\n{log_path.read_text()[-3000:]}")
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _run(

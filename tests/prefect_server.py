@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any
 import httpx
 
 from tests.orphans import ends_with_us
+from tests.ports import free_port
 
 PATIENCE_S = 100.0
 
@@ -31,9 +31,7 @@ class Prefect:
     """A real `prefect server` on a port of its own; its database is a file in `home`, or named."""
 
     def __init__(self, home: Path, *, database_url: str | None = None) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}/api"
         self._process: subprocess.Popen[bytes] | None = None
         self._home = home

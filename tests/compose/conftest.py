@@ -6,7 +6,6 @@ Anything that understands `docker compose` will do; COMPOSE names another one (d
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROJECT = "tradebox-test"
@@ -84,12 +85,6 @@ def until(look: Callable[[], dict[str, object] | None], what: str) -> dict[str, 
     return found
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Build the image, start everything, and take it all away at the end."""
@@ -100,7 +95,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     for name in filter(None, tracked.stdout.split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
-    stack = Stack(folder, _free_port())
+    stack = Stack(folder, free_port())
     stack.run("make", "env", "PROFILES=paper,prefect,jobs")
     stack("build")
     try:

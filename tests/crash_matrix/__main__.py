@@ -96,6 +96,7 @@ class Matrix:
     points: list[Point] = field(default_factory=list)
     outcomes: dict[tuple[Point, Mode], Outcome] = field(default_factory=dict)
     clocks: dict[ClockRow, str] = field(default_factory=dict)
+    ended_workers: int = 0  # by what was no point's outcome; their jobs went to the others
 
     def rehearse(self, world: World, tale: Tale) -> tuple[int, list[Point]]:
         """Play a tale undisturbed; note its end, return how many moments it has, and its points."""
@@ -320,7 +321,9 @@ def play_all(stage: Stage, matrix: Matrix, planned: Sequence[Job], workers: int)
     with ThreadPoolExecutor(workers) as pool:
         working = [pool.submit(work, stage, matrix, jobs, len(planned)) for _ in range(workers)]
         for one in working:
-            one.result()
+            if (error := one.exception()) is not None:  # a world did not start, say
+                _say(f"a worker ended: {error}")
+                matrix.ended_workers += 1
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -342,9 +345,10 @@ def main(arguments: Sequence[str]) -> int:
     sys.stdout.write(f"{figures(matrix, time.monotonic() - began)}\n")
     results = [outcome.result for outcome in matrix.outcomes.values()]
     has_held = all(result in (SAME, HOLDS) for result in (*results, *matrix.clocks.values()))
+    is_complete = len(results) == len(planned) and not matrix.ended_workers
     if has_held:
         shutil.rmtree(folder, ignore_errors=True)
-    return 0 if has_held and len(results) == len(planned) else 1
+    return 0 if has_held and is_complete else 1
 
 
 def _asked(arguments: Sequence[str]) -> argparse.Namespace:

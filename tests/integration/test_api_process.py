@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.orphans import ends_with_us
+from tests.ports import free_port
 from tests.unit.test_config import LIVE
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -21,13 +22,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def environment(**values: str) -> dict[str, str]:
     """Return an environment that nobody's `.env` file reaches into."""
     return {**os.environ, "TRADEBOX_ENV_FILE": os.devnull, **values}
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

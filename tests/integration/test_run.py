@@ -21,6 +21,7 @@ import pytest
 from core.passwords import fits
 from tests.integration.panel_login import try_login
 from tests.orphans import ends_with_us
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_WITHIN_S = 90  # three Python processes on busy cores
@@ -29,14 +30,6 @@ MINUTE = 60_000
 START = 1_686_355_200_000
 
 pytestmark = pytest.mark.timeout(240)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Run:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,14 +26,6 @@ def until(
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within_s:g} s: {what()}")
         time.sleep(_LOOK_EVERY_S)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Process(Protocol):

@@ -24,7 +24,8 @@ from core.domain.cycle import CLIENT_ID_PREFIX, OrderStatus, PositionSide, Reque
 from core.models import Alarm, BinancePosition, Cycle, Fill, MonitorLease, Order, WebHook
 from tests.integration.e2e.dying import CLOCK_FILE, write_whole
 from tests.integration.e2e.dying import Order as DeathOrder
-from tests.integration.e2e.programs import Program, free_port, until
+from tests.integration.e2e.programs import Program, until
+from tests.ports import free_port
 
 D = Decimal
 Resting = dict[str, tuple[Decimal, Decimal | None]]  # name → price or trigger, total or None
