@@ -12,6 +12,7 @@ from core import queries
 from core.clients import rows
 from core.clients.alert_store import is_lease_held
 from core.domain.cycle import PositionSide
+from core.queries.tables import Rows
 
 _ALARMS_SHOWN: Final = 10
 _WEBHOOKS_SHOWN: Final = 10
@@ -68,17 +69,17 @@ class Overview:
 async def read_overview(engine: AsyncEngine) -> Overview:
     """Return what the first page shows."""
     async with engine.connect() as connection:
-        now_ms = (await connection.execute(queries.clock())).scalar_one()
-        cycles = await _all(connection, queries.open_cycles_shown())
+        now_ms = (await connection.execute(queries.leases.clock())).scalar_one()
+        cycles = await _all(connection, queries.panel.open_cycles_shown())
         cycle_ids = [row["id"] for row in cycles]
         sides = {
             (row["cycle_id"], row["position_side"]): row
-            for row in await _all(connection, queries.positions_of(cycle_ids))
+            for row in await _all(connection, queries.panel.positions_of(cycle_ids))
         }
-        watches = tuple(_watch(row) for row in await _all(connection, queries.leases()))
-        switch = (await _all(connection, queries.trading_switch()))[0]
-        alarms = await _all(connection, queries.raised_alarms(_ALARMS_SHOWN))
-        webhooks = await _all(connection, queries.newest_webhooks(_WEBHOOKS_SHOWN))
+        watches = tuple(_watch(row) for row in await _all(connection, queries.leases.leases()))
+        switch = (await _all(connection, queries.account.trading_switch()))[0]
+        alarms = await _all(connection, queries.alarms.raised_alarms(_ALARMS_SHOWN))
+        webhooks = await _all(connection, queries.panel.newest_webhooks(_WEBHOOKS_SHOWN))
     watched = {watch.symbol for watch in watches if watch.is_watched}
     return Overview(
         now=rows.moment(int(now_ms)),
@@ -104,7 +105,7 @@ async def read_overview(engine: AsyncEngine) -> Overview:
     )
 
 
-async def _all(connection: AsyncConnection, statement: queries.Rows) -> tuple[RowMapping, ...]:
+async def _all(connection: AsyncConnection, statement: Rows) -> tuple[RowMapping, ...]:
     return tuple((await connection.execute(statement)).mappings().all())
 
 

@@ -92,7 +92,7 @@ def _migrate(plan: Plan) -> None:
         engine = make_engine(settings.sync_url)
         try:
             with engine.connect() as connection:
-                has_trades = connection.execute(queries.any_fill()).first() is not None
+                has_trades = connection.execute(queries.cycles.any_fill()).first() is not None
         finally:
             engine.dispose()
     except (SQLAlchemyError, CommandError, OSError) as error:

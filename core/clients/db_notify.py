@@ -1,8 +1,8 @@
 """Hear at once that something was asked of a monitor: NOTIFY and LISTEN of PostgreSQL.
 
-A notification is part of the transaction that it tells of (`queries.notify`): it is sent when that
-is committed, and only then. It carries the symbol and is no more than a reason to look: whoever
-misses one finds the rows by polling. SQLite has nothing of the kind; there polling is all.
+A notification is part of the transaction that it tells of (`queries.operator.notify`): it is sent
+when that is committed, and only then. It carries the symbol and is no more than a reason to look:
+whoever misses one finds the rows by polling. SQLite has nothing of the kind; there polling is all.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from core import queries
 from core.clients.db_async import make_engine
+from core.queries.operator import CHANNEL
 
 ASK_EVERY_S: Final = 5.0  # a line that died without a word is silent like one without news
 ANSWER_WITHIN_S: Final = 2.0
@@ -70,7 +70,7 @@ class Notifications:
         line: Any = (await connection.get_raw_connection()).driver_connection
         lost = asyncio.Event()
         line.add_termination_listener(lambda _: lost.set())
-        await line.add_listener(queries.CHANNEL, lambda _line, _pid, _name, text: on_news(text))
+        await line.add_listener(CHANNEL, lambda _line, _pid, _name, text: on_news(text))
         self.is_listening = True
         _log.info("notifications heard")
         on_news(None)

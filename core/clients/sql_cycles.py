@@ -16,6 +16,7 @@ from core.domain.alarms import GUIDES, Alarm
 from core.domain.cycle import Cycle, Fill, OrderState
 from core.domain.ledger import in_trade_order
 from core.domain.step import Step
+from core.queries.tables import Rows
 
 # Alarms that have no meaning any more once their cycle has ended.
 SETTLED_BY_THE_END = [kind.value for kind, guide in GUIDES.items() if not guide.outlives_cycle]
@@ -46,7 +47,7 @@ class KnownCycles:
 
 
 async def read_cycles(
-    connection: AsyncConnection, statement: queries.Rows, known: KnownCycles
+    connection: AsyncConnection, statement: Rows, known: KnownCycles
 ) -> tuple[Cycle, ...]:
     """Return the cycles that a statement selects, reading those that are not known."""
     versions = {row.id: row.version for row in await connection.execute(statement)}
@@ -61,9 +62,9 @@ async def read_cycles(
 async def _read(connection: AsyncConnection, ids: Sequence[int]) -> list[Cycle]:
     orders: dict[int, list[OrderState]] = {cycle_id: [] for cycle_id in ids}
     fills: dict[int, list[Fill]] = {cycle_id: [] for cycle_id in ids}
-    for row in (await connection.execute(queries.orders_of(ids))).mappings():
+    for row in (await connection.execute(queries.cycles.orders_of(ids))).mappings():
         orders[row["cycle_id"]].append(rows.to_order(row))
-    for row in (await connection.execute(queries.fills_of(ids))).mappings():
+    for row in (await connection.execute(queries.cycles.fills_of(ids))).mappings():
         fills[row["cycle_id"]].append(rows.to_fill(row))
     return [
         rows.to_cycle(
@@ -71,14 +72,15 @@ async def _read(connection: AsyncConnection, ids: Sequence[int]) -> list[Cycle]:
             orders=orders[row["id"]],
             fills=in_trade_order(fills[row["id"]]),
         )
-        for row in (await connection.execute(queries.states_of(ids))).mappings()
+        for row in (await connection.execute(queries.cycles.states_of(ids))).mappings()
     ]
 
 
 async def insert_cycle(connection: AsyncConnection, webhook_id: int, cycle: Cycle) -> Cycle:
     """Write a cycle that begins, with all that belongs to it; return it with its id."""
     values = rows.new_cycle_values(cycle, webhook_id=webhook_id)
-    begun = replace(cycle, cycle_id=await inserted_id(connection, queries.insert_cycle(values)))
+    cycle_id = await inserted_id(connection, queries.cycles.insert_cycle(values))
+    begun = replace(cycle, cycle_id=cycle_id)
     belongs = {"cycle_id": begun.cycle_id, "symbol": begun.symbol}
     await _save_orders(connection, belongs, (), begun.orders)
     await _save_fills(connection, belongs, (), begun.fills)
@@ -89,9 +91,9 @@ async def insert_cycle(connection: AsyncConnection, webhook_id: int, cycle: Cycl
         {**belongs, "position_side": side, **shown, "updated_at": updated_at}
         for side, shown in sides
     ]
-    await execute_each(connection, queries.insert_positions(), positions)
+    await execute_each(connection, queries.cycles.insert_positions(), positions)
     first = {"cycle_id": begun.cycle_id, "number": 0, **rows.begun_values(begun)}
-    await execute_each(connection, queries.insert_facts(), [first])
+    await execute_each(connection, queries.cycles.insert_facts(), [first])
     return begun
 
 
@@ -103,7 +105,7 @@ async def save_step(
     at_ms = max((fact.at_ms for fact in step.facts), default=cycle.accepted_at_ms)
     values = rows.cycle_values(cycle, changed_at_ms=at_ms)
     values |= {"version": version, "journal_length": journal_length + len(step.facts)}
-    await connection.execute(queries.update_cycle(cycle.cycle_id, values))
+    await connection.execute(queries.cycles.update_cycle(cycle.cycle_id, values))
     belongs = {"cycle_id": cycle.cycle_id, "symbol": cycle.symbol}
     await _save_orders(connection, belongs, before.orders, cycle.orders)
     await _save_fills(connection, belongs, before.fills, cycle.fills)
@@ -113,14 +115,14 @@ async def save_step(
         {"cycle_id": cycle.cycle_id, "number": number, **rows.fact_values(fact)}
         for number, fact in enumerate(step.facts, start=journal_length + 1)
     ]
-    await execute_each(connection, queries.insert_facts(), facts)
+    await execute_each(connection, queries.cycles.insert_facts(), facts)
     if before.is_open and not cycle.is_open:
         at = rows.moment(at_ms)
         await connection.execute(
-            queries.finish_operator_actions_of(cycle.cycle_id, CYCLE_ENDED, at=at)
+            queries.operator.finish_operator_actions_of(cycle.cycle_id, CYCLE_ENDED, at=at)
         )
         await connection.execute(
-            queries.settle_alarms_of(
+            queries.alarms.settle_alarms_of(
                 cycle.cycle_id, cycle.symbol, SETTLED_BY_THE_END, at=at, by=CYCLE_ENDED
             )
         )
@@ -145,8 +147,8 @@ async def _save_orders(
                 "of_client_order_id": order.client_order_id,
             }
             changed.append(named | rows.order_values(order))
-    await execute_each(connection, queries.insert_orders(), new)
-    await execute_each(connection, queries.update_order(), changed)
+    await execute_each(connection, queries.cycles.insert_orders(), new)
+    await execute_each(connection, queries.cycles.update_order(), changed)
 
 
 async def _save_fills(
@@ -160,8 +162,8 @@ async def _save_fills(
     known, wanted = set(before), set(after)
     gone = [{**belongs, **rows.fill_values(fill)} for fill in before if fill not in wanted]
     new = [{**belongs, **rows.fill_values(fill)} for fill in after if fill not in known]
-    await execute_each(connection, queries.delete_fill(), gone)
-    await execute_each(connection, queries.insert_fills(), new)
+    await execute_each(connection, queries.cycles.delete_fill(), gone)
+    await execute_each(connection, queries.cycles.insert_fills(), new)
 
 
 async def _save_alarms(
@@ -183,7 +185,7 @@ async def raise_alarm(connection: AsyncConnection, belongs: rows.Values, alarm: 
         alarm: the cause.
     """
     values = rows.alarm_values(alarm)
-    counted = queries.count_alarm(
+    counted = queries.alarms.count_alarm(
         belongs["cycle_id"],
         belongs["symbol"],
         values["kind"],
@@ -192,7 +194,7 @@ async def raise_alarm(connection: AsyncConnection, belongs: rows.Values, alarm: 
     )
     if (await connection.execute(counted)).rowcount:
         return False
-    await connection.execute(queries.insert_alarm(belongs | values))
+    await connection.execute(queries.alarms.insert_alarm(belongs | values))
     return True
 
 
@@ -205,7 +207,7 @@ async def _save_positions(
         for side, values in shown.items()
         if values != shown_before[side]
     ]
-    await execute_each(connection, queries.update_position(), changed)
+    await execute_each(connection, queries.cycles.update_position(), changed)
 
 
 async def execute_each(

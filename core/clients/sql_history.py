@@ -49,13 +49,14 @@ class SqlHistory(SqlTransactions):
 
     async def symbols_since(self, ended_after_ms: int) -> tuple[str, ...]:
         """Return the symbols with an open cycle, or with one that ended after a time."""
-        wanted = queries.symbols_of_cycles(ended_after=rows.moment(ended_after_ms))
+        wanted = queries.history.symbols_of_cycles(ended_after=rows.moment(ended_after_ms))
         async with self.reading() as connection:
             return tuple((await connection.execute(wanted)).scalars())
 
     async def ended_cycles(self, *, start_ms: int, end_ms: int) -> tuple[EndedCycle, ...]:
         """Return the figures of the cycles that ended from `start_ms` on and before `end_ms`."""
-        wanted = queries.ended_cycles(since=rows.moment(start_ms), before=rows.moment(end_ms))
+        since, before = rows.moment(start_ms), rows.moment(end_ms)
+        wanted = queries.history.ended_cycles(since=since, before=before)
         async with self.reading() as connection:
             found = (await connection.execute(wanted)).mappings()
             return tuple(rows.to_ended_cycle(row) for row in found)
@@ -63,7 +64,7 @@ class SqlHistory(SqlTransactions):
     async def old_journals(self, *, ended_before_ms: int) -> tuple[Journal, ...]:
         """Return journals of cycles that ended before a time, a number of them at once."""
         ended_before = rows.moment(ended_before_ms)
-        wanted = queries.old_journals(ended_before=ended_before, limit=JOURNALS_AT_ONCE)
+        wanted = queries.history.old_journals(ended_before=ended_before, limit=JOURNALS_AT_ONCE)
         async with self.reading() as connection:
             found = (await connection.execute(wanted)).all()
             return tuple(Journal(cycle_id=row.id, webhook_id=row.webhook_id) for row in found)
@@ -75,25 +76,25 @@ class SqlHistory(SqlTransactions):
         what is left of it at any moment can still be replayed, from the cycle's start.
         """
         async with self.writing() as connection:
-            batch = queries.last_facts(journal.cycle_id, limit=FACTS_AT_ONCE)
+            batch = queries.history.last_facts(journal.cycle_id, limit=FACTS_AT_ONCE)
             found = (await connection.execute(batch)).all()
             if not found:
                 return Forgotten()
-            await connection.execute(queries.delete_facts([row.id for row in found]))
+            await connection.execute(queries.history.delete_facts([row.id for row in found]))
             is_all = found[-1].number == 0
             if is_all:
-                await connection.execute(queries.empty_webhook(journal.webhook_id))
+                await connection.execute(queries.history.empty_webhook(journal.webhook_id))
             await commit(connection)
         return Forgotten(facts=len(found), payloads=int(is_all))
 
     async def forget_webhooks(self, *, received_before_ms: int) -> Forgotten:
         """Delete a batch of old alerts that came to nothing."""
-        received_before = rows.moment(received_before_ms)
-        batch = queries.old_webhooks(received_before=received_before, limit=WEBHOOKS_AT_ONCE)
+        before = rows.moment(received_before_ms)
+        batch = queries.history.old_webhooks(received_before=before, limit=WEBHOOKS_AT_ONCE)
         async with self.writing() as connection:
             found = tuple((await connection.execute(batch)).scalars())
             if not found:
                 return Forgotten()
-            await connection.execute(queries.delete_webhooks(found))
+            await connection.execute(queries.history.delete_webhooks(found))
             await commit(connection)
         return Forgotten(webhooks=len(found))

@@ -14,7 +14,7 @@ from core.ports import Lease
 
 async def database_ms(connection: AsyncConnection) -> int:
     """Return the database's clock."""
-    return int((await connection.execute(queries.clock())).scalar_one())
+    return int((await connection.execute(queries.leases.clock())).scalar_one())
 
 
 def is_watched(lease: rows.Row) -> bool:
@@ -26,13 +26,13 @@ def is_watched(lease: rows.Row) -> bool:
 
 async def acquired(connection: AsyncConnection, symbol: str, owner: str) -> Lease | None:
     """Take the symbol's lease, or renew it as its holder; None while another holds it."""
-    held = (await connection.execute(queries.lock_lease(symbol))).mappings().first()
+    held = (await connection.execute(queries.leases.lock_lease(symbol))).mappings().first()
     now_ms = await database_ms(connection)  # after the lock: waiting for it takes time
     times = {"expires_at": rows.moment(now_ms + LEASE_MS), "renewed_at": rows.moment(now_ms)}
     if held is None:
         lease = Lease(symbol=symbol, owner=owner, epoch=1)
         values = {"symbol": symbol, "owner": owner, "epoch": 1, "last_check_ok": False}
-        await connection.execute(queries.insert_lease(values | times))
+        await connection.execute(queries.leases.insert_lease(values | times))
         return lease
     current = Lease(symbol=symbol, owner=held["owner"], epoch=held["epoch"])
     if not is_lease_held(expires_at_ms=rows.to_ms(held["expires_at"]), now_ms=now_ms):
@@ -47,7 +47,7 @@ async def acquired(connection: AsyncConnection, symbol: str, owner: str) -> Leas
 
 async def require_lease(connection: AsyncConnection, lease: Lease) -> None:
     """Keep the lease as it is until the transaction ends; LeaseLost if it is over."""
-    statement = queries.hold_lease(lease.symbol, lease.owner, lease.epoch)
+    statement = queries.leases.hold_lease(lease.symbol, lease.owner, lease.epoch)
     if (await connection.execute(statement)).first() is None:
         raise lost(lease)
 
@@ -56,7 +56,7 @@ async def change_lease(
     connection: AsyncConnection, lease: Lease, values: Mapping[str, Any]
 ) -> bool:
     """Write into the lease's row if it is still this lease's; return whether it was."""
-    statement = queries.update_lease(lease.symbol, lease.owner, lease.epoch, dict(values))
+    statement = queries.leases.update_lease(lease.symbol, lease.owner, lease.epoch, dict(values))
     return (await connection.execute(statement)).rowcount == 1
 
 

@@ -89,10 +89,10 @@ class NoticeKeeper(SqlTransactions):
             return
         async with self.writing() as connection:
             if self._told:
-                await connection.execute(queries.delete_notices(self._told))
+                await connection.execute(queries.alarms.delete_notices(self._told))
             if waiting:
                 at = rows.moment(await database_ms(connection))
-                await connection.execute(queries.keep_notices(waiting, at=at))
+                await connection.execute(queries.alarms.keep_notices(waiting, at=at))
             await commit(connection)
         self._told = frozenset()
 
@@ -100,11 +100,12 @@ class NoticeKeeper(SqlTransactions):
         """Tell what nobody has kept for long."""
         async with self.reading() as connection:  # which is nearly always all
             before = rows.moment(await database_ms(connection) - self._left_after_ms)
-            if (await connection.execute(queries.left_notice(before=before))).first() is None:
+            left = queries.alarms.left_notice(before=before)
+            if (await connection.execute(left)).first() is None:
                 return
         async with self.writing() as connection:
             now_ms = await database_ms(connection)
-            taken = queries.take_notices(
+            taken = queries.alarms.take_notices(
                 before=rows.moment(now_ms - self._left_after_ms), at=rows.moment(now_ms)
             )
             found = (await connection.execute(taken)).mappings().all()
@@ -140,7 +141,7 @@ async def _written(connection: AsyncConnection, notices: Sequence[Notice]) -> li
         {"key": key, **rows.notice_values(notice), "kept_at": kept_at}
         for key, notice in zip(keys, notices, strict=True)
     ]
-    await connection.execute(queries.insert_notices(), values)
+    await connection.execute(queries.alarms.insert_notices(), values)
     return keys
 
 

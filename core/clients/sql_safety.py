@@ -22,7 +22,8 @@ _NEVER_TRADED = (CloseReason.ENTRY_EXPIRED, CloseReason.ENTRY_FAILED)
 
 async def lock_switch(connection: AsyncConnection) -> Kill | None:
     """Let nobody else begin a cycle, or throw the switch, until the transaction ends; return it."""
-    return _kill((await connection.execute(queries.lock_trading_switch())).mappings().first())
+    locked = await connection.execute(queries.account.lock_trading_switch())
+    return _kill(locked.mappings().first())
 
 
 async def account_state(
@@ -39,14 +40,14 @@ async def account_state(
     open_cycles: tuple[Exposure, ...] = ()
     ended_net_pnl, ended_at_ms = ZERO, None
     if guards.look_at_open_cycles:
-        found = (await connection.execute(queries.open_exposures())).mappings()
+        found = (await connection.execute(queries.account.open_exposures())).mappings()
         open_cycles = tuple(rows.to_exposure(row) for row in found)
     if guards.max_daily_loss is not None:
         since = rows.moment(day_start_ms(now_ms))
-        earned = (await connection.execute(queries.net_pnls_ended(since=since))).scalars()
+        earned = (await connection.execute(queries.account.net_pnls_ended(since=since))).scalars()
         ended_net_pnl = sum(earned, ZERO)
     if guards.symbol_cooldown_ms:
-        ended = queries.last_ended(symbol, never_traded=_NEVER_TRADED)
+        ended = queries.account.last_ended(symbol, never_traded=_NEVER_TRADED)
         ended_at = (await connection.execute(ended)).scalar()
         ended_at_ms = None if ended_at is None else rows.to_ms(ended_at)
     return AccountState(
@@ -62,7 +63,7 @@ class SqlSafety(SqlTelling):
     async def account_state(self, guards: Guards, *, symbol: str, now_ms: int) -> AccountState:
         """Return what these guards look at for a new cycle on the symbol."""
         async with self.reading() as connection:
-            switch = (await connection.execute(queries.trading_switch())).mappings().first()
+            switch = (await connection.execute(queries.account.trading_switch())).mappings().first()
             return await account_state(
                 connection, guards, kill=_kill(switch), symbol=symbol, now_ms=now_ms
             )
@@ -70,7 +71,7 @@ class SqlSafety(SqlTelling):
     async def killed(self) -> Kill | None:
         """Return who threw the kill switch, and when; None: nobody."""
         async with self.reading() as connection:
-            switch = (await connection.execute(queries.trading_switch())).mappings().first()
+            switch = (await connection.execute(queries.account.trading_switch())).mappings().first()
             return _kill(switch)
 
     async def kill_trading(self, *, by: str) -> bool:
@@ -79,7 +80,7 @@ class SqlSafety(SqlTelling):
             if await lock_switch(connection) is not None:
                 return False
             at = rows.moment(await database_ms(connection))
-            thrown = queries.set_trading_switch(at=at, by=clean_text(by, limit=128))
+            thrown = queries.account.set_trading_switch(at=at, by=clean_text(by, limit=128))
             await connection.execute(thrown)
             await commit(connection)
             return True
@@ -89,7 +90,7 @@ class SqlSafety(SqlTelling):
         async with self.writing() as connection:
             if await lock_switch(connection) is None:
                 return False
-            await connection.execute(queries.set_trading_switch(at=None, by=None))
+            await connection.execute(queries.account.set_trading_switch(at=None, by=None))
             await commit(connection)
             return True
 
@@ -104,19 +105,20 @@ class SqlSafety(SqlTelling):
     async def raised_alarms(self, limit: int) -> tuple[RaisedAlarm, ...]:
         """Return the newest alarms that nobody has settled."""
         async with self.reading() as connection:
-            found = (await connection.execute(queries.raised_alarms(limit))).mappings()
+            found = (await connection.execute(queries.alarms.raised_alarms(limit))).mappings()
             return tuple(rows.to_raised_alarm(row) for row in found)
 
     async def count_raised_alarms(self) -> int:
         """Return how many alarms nobody has settled."""
         async with self.reading() as connection:
-            return int((await connection.execute(queries.count_raised_alarms())).scalar_one())
+            count = await connection.execute(queries.alarms.count_raised_alarms())
+            return int(count.scalar_one())
 
     async def settle_alarms(self, alarm_id: int | None, *, by: str) -> int:
         """Settle one alarm, or all (None); return how many."""
         async with self.writing() as connection:
             at = rows.moment(await database_ms(connection))
-            settled = queries.settle_alarm(alarm_id, at=at, by=clean_text(by, limit=128))
+            settled = queries.alarms.settle_alarm(alarm_id, at=at, by=clean_text(by, limit=128))
             count = (await connection.execute(settled)).rowcount
             await commit(connection)
             return int(count)

@@ -51,6 +51,7 @@ from core.errors import (
 from core.money import ZERO
 from core.news import news_of
 from core.ports import Lease, OperatorRequest, StepFunction
+from core.queries.tables import Rows
 
 MAX_KNOWN = 256  # cycles: more than a process has symbols
 
@@ -69,7 +70,7 @@ class SqlCycleStore(SqlSafety):
         """Return the open cycles of these symbols, and those ended after the given time."""
         ended_after = rows.moment(ended_after_ms)
         async with self.reading() as connection:
-            wanted = queries.open_cycles(symbols, ended_after=ended_after)
+            wanted = queries.cycles.open_cycles(symbols, ended_after=ended_after)
             return await read_cycles(connection, wanted, self._known)
 
     async def update(self, cycle_id: int, step: StepFunction, *, lease: Lease | None) -> Step:
@@ -84,7 +85,7 @@ class SqlCycleStore(SqlSafety):
     async def journal(self, cycle_id: int) -> tuple[Fact, ...]:
         """Return the cycle's facts in the order in which they were applied."""
         async with self.reading() as connection:
-            found = await connection.execute(queries.journal(cycle_id))
+            found = await connection.execute(queries.cycles.journal(cycle_id))
             return tuple(rows.to_fact(row) for row in found.mappings())
 
     async def acquire_lease(self, symbol: str, owner: str) -> Lease | None:
@@ -142,7 +143,7 @@ class SqlCycleStore(SqlSafety):
     async def operator_requests(self, symbols: Sequence[str]) -> tuple[OperatorRequest, ...]:
         """Return the waiting operator actions of open cycles, oldest first."""
         async with self.reading() as connection:
-            found = await connection.execute(queries.waiting_operator_actions(symbols))
+            found = await connection.execute(queries.operator.waiting_operator_actions(symbols))
             return tuple(rows.to_operator_request(row) for row in found.mappings())
 
     async def finish_operator_request(self, action_id: int, result: str) -> None:
@@ -150,7 +151,7 @@ class SqlCycleStore(SqlSafety):
         async with self.writing() as connection:
             now = rows.moment(await database_ms(connection))
             await connection.execute(
-                queries.finish_operator_action(action_id, clean_text(result), at=now)
+                queries.operator.finish_operator_action(action_id, clean_text(result), at=now)
             )
             await commit(connection)
 
@@ -182,15 +183,16 @@ class SqlCycleStore(SqlSafety):
             "warnings": [clean_text(warning) for warning in warnings],
         }
         async with self.writing() as connection:
-            webhook_id = await inserted_id(connection, queries.insert_webhook(values))
+            webhook_id = await inserted_id(connection, queries.alerts.insert_webhook(values))
             await commit(connection)
             return webhook_id
 
     async def webhook(self, webhook_id: int) -> Webhook | None:
         """Return a stored alert."""
         async with self.reading() as connection:
-            found = (await connection.execute(queries.webhook(webhook_id))).mappings().first()
-            return None if found is None else rows.to_webhook(found)
+            found = await connection.execute(queries.alerts.webhook(webhook_id))
+            row = found.mappings().first()
+            return None if row is None else rows.to_webhook(row)
 
     async def finish_webhook(
         self,
@@ -207,7 +209,7 @@ class SqlCycleStore(SqlSafety):
             kept = stored if stored.is_final else status
             answer = {"status": kept, "http_status": http_status, "outcome": clean_text(outcome)}
             values = answer | _told(warnings)
-            await connection.execute(queries.update_webhook(webhook_id, values))
+            await connection.execute(queries.alerts.update_webhook(webhook_id, values))
             await commit(connection)
             return kept
 
@@ -233,10 +235,10 @@ class SqlCycleStore(SqlSafety):
                 accepted = {"status": WebhookStatus.ACCEPTED} | _told(warnings)
                 if content is not None:
                     before = rows.moment(content.since_ms)
-                    old = queries.release_content(content.digest, before=before)
+                    old = queries.alerts.release_content(content.digest, before=before)
                     await connection.execute(old)
                     accepted["content"] = content.digest
-                await connection.execute(queries.update_webhook(webhook_id, accepted))
+                await connection.execute(queries.alerts.update_webhook(webhook_id, accepted))
                 begun = await insert_cycle(connection, webhook_id, cycle)
                 await self._notify(connection, cycle.symbol)
                 await commit(connection)
@@ -250,7 +252,8 @@ class SqlCycleStore(SqlSafety):
         """Return alerts received before this that still count as being processed."""
         before = rows.moment(received_before_ms)
         async with self.reading() as connection:
-            return tuple((await connection.execute(queries.forgotten_webhooks(before))).scalars())
+            found = await connection.execute(queries.alerts.forgotten_webhooks(before))
+            return tuple(found.scalars())
 
     async def abandon_webhook(
         self, webhook_id: int, *, http_status: int | None, outcome: str
@@ -265,33 +268,33 @@ class SqlCycleStore(SqlSafety):
                 "http_status": http_status,
                 "outcome": clean_text(outcome),
             }
-            await connection.execute(queries.update_webhook(webhook_id, values))
+            await connection.execute(queries.alerts.update_webhook(webhook_id, values))
             await commit(connection)
             return True
 
     async def find_accepted_alert(self, alert_id: str) -> int | None:
         """Return the webhook that was accepted with this alert id."""
-        return await self._number(queries.accepted_webhook(clean_id(alert_id) or ""))
+        return await self._number(queries.alerts.accepted_webhook(clean_id(alert_id) or ""))
 
     async def find_accepted_content(self, content: AlertContent) -> int | None:
         """Return the webhook that was accepted with this content, lately."""
         since = rows.moment(content.since_ms)
-        return await self._number(queries.accepted_content(content.digest, since=since))
+        return await self._number(queries.alerts.accepted_content(content.digest, since=since))
 
     async def busy_webhook(self, symbol: str) -> int | None:
         """Return the webhook whose cycle is open on the symbol."""
-        return await self._number(queries.busy_webhook(symbol))
+        return await self._number(queries.alerts.busy_webhook(symbol))
 
     async def is_watched(self, symbol: str) -> bool:
         """Return whether a monitor holds the symbol's lease and its last check succeeded."""
         async with self.reading() as connection:
-            held = (await connection.execute(queries.lease(symbol))).mappings().first()
+            held = (await connection.execute(queries.leases.lease(symbol))).mappings().first()
         return held is not None and is_watched(held)
 
     async def watched(self, symbols: Collection[str]) -> frozenset[str]:
         """Return which of these symbols are watched."""
         async with self.reading() as connection:
-            leases = (await connection.execute(queries.leases())).mappings().all()
+            leases = (await connection.execute(queries.leases.leases())).mappings().all()
         return frozenset(
             lease["symbol"] for lease in leases if lease["symbol"] in symbols and is_watched(lease)
         )
@@ -299,14 +302,14 @@ class SqlCycleStore(SqlSafety):
     async def open_symbols(self) -> tuple[str, ...]:
         """Return every symbol that has an open cycle."""
         async with self.reading() as connection:
-            return tuple((await connection.execute(queries.open_symbols())).scalars())
+            return tuple((await connection.execute(queries.cycles.open_symbols())).scalars())
 
     # --- Who may send alerts, and for which symbols ---
 
     async def paused_by(self, symbol: str) -> str | None:
         """Return who asked that no cycle be opened on the symbol; None: nobody."""
         async with self.reading() as connection:
-            asked_by = (await connection.execute(queries.symbol_pause(symbol))).scalar()
+            asked_by = (await connection.execute(queries.alerts.symbol_pause(symbol))).scalar()
         return None if asked_by is None else str(asked_by)
 
     async def pause_symbol(self, symbol: str, *, asked_by: str, asked_at_ms: int) -> bool:
@@ -318,7 +321,7 @@ class SqlCycleStore(SqlSafety):
         }
         try:
             async with self.writing() as connection:
-                await connection.execute(queries.insert_symbol_pause(values))
+                await connection.execute(queries.alerts.insert_symbol_pause(values))
                 await commit(connection)
         except StoreConflict:
             return False
@@ -326,7 +329,7 @@ class SqlCycleStore(SqlSafety):
 
     async def resume_symbol(self, symbol: str) -> bool:
         """Let cycles be opened on the symbol again; False if so it was."""
-        return await self.changes_one(queries.delete_symbol_pause(symbol))
+        return await self.changes_one(queries.alerts.delete_symbol_pause(symbol))
 
     async def add_secret(
         self, name: str, digest: str, *, may_close_all: bool, created_by: str, created_at_ms: int
@@ -340,52 +343,53 @@ class SqlCycleStore(SqlSafety):
             "created_at": rows.moment(created_at_ms),
         }
         async with self.writing() as connection:
-            secret_id = await inserted_id(connection, queries.insert_secret(values))
+            secret_id = await inserted_id(connection, queries.alerts.insert_secret(values))
             await commit(connection)
             return secret_id
 
     async def secrets(self) -> tuple[AlertSecret, ...]:
         """Return all secrets of alerts, revoked ones included."""
         async with self.reading() as connection:
-            found = (await connection.execute(queries.secrets())).mappings()
+            found = (await connection.execute(queries.alerts.secrets())).mappings()
             return tuple(rows.to_secret(row) for row in found)
 
     async def revoke_secret(self, secret_id: int, *, at_ms: int) -> bool:
         """Take a secret out of use; False if there is none, or it was."""
-        return await self.changes_one(queries.revoke_secret(secret_id, at=rows.moment(at_ms)))
+        at = rows.moment(at_ms)
+        return await self.changes_one(queries.alerts.revoke_secret(secret_id, at=at))
 
     # --- Cycles, by other names ---
 
     async def load(self, cycle_id: int) -> Cycle | None:
         """Return a cycle by its id."""
-        return await self._cycle(queries.cycle(cycle_id))
+        return await self._cycle(queries.cycles.cycle(cycle_id))
 
     async def open_cycle(self, symbol: str) -> Cycle | None:
         """Return the symbol's open cycle."""
-        return await self._cycle(queries.open_cycle(symbol))
+        return await self._cycle(queries.cycles.open_cycle(symbol))
 
     async def cycle_by_key(self, key: str) -> Cycle | None:
         """Return the cycle whose client order ids begin with this key."""
-        return await self._cycle(queries.cycle_by_key(key))
+        return await self._cycle(queries.cycles.cycle_by_key(key))
 
     async def cycle_by_client_order_id(self, client_order_id: str) -> Cycle | None:
         """Return the cycle that an order of ours belongs to."""
-        return await self._cycle(queries.cycle_by_client_order_id(client_order_id))
+        return await self._cycle(queries.cycles.cycle_by_client_order_id(client_order_id))
 
     async def cycle_of_webhook(self, webhook_id: int) -> Cycle | None:
         """Return the cycle that an alert began."""
-        return await self._cycle(queries.cycle_of_webhook(webhook_id))
+        return await self._cycle(queries.cycles.cycle_of_webhook(webhook_id))
 
     async def begun_as(self, cycle_id: int) -> Cycle | None:
         """Return the cycle as it began."""
         async with self.reading() as connection:
-            payload = (await connection.execute(queries.begun_as(cycle_id))).scalar()
+            payload = (await connection.execute(queries.cycles.begun_as(cycle_id))).scalar()
         return None if payload is None else rows.to_begun(payload, cycle_id=cycle_id)
 
     async def open_cycles_margin(self) -> Decimal:
         """Return deposit plus extramarg, summed over all open cycles (quote)."""
         async with self.reading() as connection:
-            margins = (await connection.execute(queries.open_margins())).all()
+            margins = (await connection.execute(queries.cycles.open_margins())).all()
         return sum((row.deposit + row.extramarg for row in margins), ZERO)
 
     # --- Operator ---
@@ -396,7 +400,8 @@ class SqlCycleStore(SqlSafety):
         """Ask the monitor to act on a cycle; None if the cycle is not open."""
         async with self.writing() as connection:
             # Locked: it must not end meanwhile.
-            cycle = (await connection.execute(queries.lock_cycle(cycle_id))).mappings().first()
+            locked = await connection.execute(queries.cycles.lock_cycle(cycle_id))
+            cycle = locked.mappings().first()
             if cycle is None or cycle["phase"] is Phase.ENDED:
                 return None
             values = {
@@ -406,7 +411,8 @@ class SqlCycleStore(SqlSafety):
                 "asked_by": clean_text(asked_by, limit=128),
                 "asked_at": rows.moment(asked_at_ms),
             }
-            action_id = await inserted_id(connection, queries.insert_operator_action(values))
+            insert = queries.operator.insert_operator_action(values)
+            action_id = await inserted_id(connection, insert)
             await self._notify(connection, cycle["symbol"])
             await commit(connection)
             return action_id
@@ -414,7 +420,8 @@ class SqlCycleStore(SqlSafety):
     async def operator_result(self, action_id: int) -> str | None:
         """Return what became of an operator's request; None while it waits."""
         async with self.reading() as connection:
-            result = (await connection.execute(queries.operator_result(action_id))).scalar()
+            found = await connection.execute(queries.operator.operator_result(action_id))
+            result = found.scalar()
         return None if result is None else str(result)
 
     # --- Rules ---
@@ -430,13 +437,14 @@ class SqlCycleStore(SqlSafety):
         """Store rules as read from the exchange; see `AlertStore.save_rules`."""
         try:
             async with self.writing() as connection:
-                found = (await connection.execute(queries.lock_symbols())).mappings()
+                found = (await connection.execute(queries.rules.lock_symbols())).mappings()
                 known = {row["symbol"]: rows.to_rules(row) for row in found}
                 await _save_rules(connection, rules, known, read_at_ms, with_fees=with_fees)
                 gone = sorted(known.keys() - {read.symbol for read in rules})
                 if is_whole_list and gone:
                     at = rows.moment(read_at_ms)
-                    await connection.execute(queries.mark_unlisted(gone, status=UNLISTED, at=at))
+                    unlist = queries.rules.mark_unlisted(gone, status=UNLISTED, at=at)
+                    await connection.execute(unlist)
                 await commit(connection)
         except StoreConflict as error:  # another monitor stored the same new symbols just now
             raise StoreUnavailable("the rules are being written by another process") from error
@@ -444,13 +452,13 @@ class SqlCycleStore(SqlSafety):
     async def rules(self, symbol: str) -> SymbolRules | None:
         """Return the stored rules of one symbol."""
         async with self.reading() as connection:
-            found = (await connection.execute(queries.symbol(symbol))).mappings().first()
+            found = (await connection.execute(queries.rules.symbol(symbol))).mappings().first()
             return None if found is None else rows.to_rules(found)
 
     async def all_rules(self) -> tuple[SymbolRules, ...]:
         """Return all stored rules, by symbol."""
         async with self.reading() as connection:
-            found = (await connection.execute(queries.symbols())).mappings()
+            found = (await connection.execute(queries.rules.symbols())).mappings()
             return tuple(rows.to_rules(row) for row in found)
 
     async def show_prices(self, prices: Sequence[tuple[Cycle, Decimal]]) -> None:
@@ -469,14 +477,14 @@ class SqlCycleStore(SqlSafety):
                 for cycle, price in sorted(prices, key=lambda shown: shown[0].cycle_id)
                 for side in PositionSide
             ]
-            await execute_each(connection, queries.update_position(), sides)
+            await execute_each(connection, queries.cycles.update_position(), sides)
             await commit(connection)
 
     # --- One step ---
 
     async def _update(self, cycle_id: int, step: StepFunction, lease: Lease | None) -> Step:
         async with self.writing() as connection:
-            locked = (await connection.execute(queries.lock_cycle(cycle_id))).first()
+            locked = (await connection.execute(queries.cycles.lock_cycle(cycle_id))).first()
             if locked is None:
                 raise StoreConflict(f"there is no cycle {cycle_id}")
             if lease is not None:  # after the wait for the row, or leases could not be renewed
@@ -500,7 +508,7 @@ class SqlCycleStore(SqlSafety):
         known = self._known.get(cycle_id, version)
         if known is not None:
             return known
-        (cycle,) = await read_cycles(connection, queries.cycle(cycle_id), self._known)
+        (cycle,) = await read_cycles(connection, queries.cycles.cycle(cycle_id), self._known)
         return cycle
 
     # --- Parts ---
@@ -508,14 +516,14 @@ class SqlCycleStore(SqlSafety):
     async def _notify(self, connection: AsyncConnection, symbol: str) -> None:
         """Wake the symbol's monitor once this transaction is committed; see `db_notify`."""
         if not self._is_sqlite:
-            await connection.execute(queries.notify(symbol))
+            await connection.execute(queries.operator.notify(symbol))
 
-    async def _cycle(self, statement: queries.Rows) -> Cycle | None:
+    async def _cycle(self, statement: Rows) -> Cycle | None:
         async with self.reading() as connection:
             found = await read_cycles(connection, statement, self._known)
         return found[0] if found else None
 
-    async def _number(self, statement: queries.Rows) -> int | None:
+    async def _number(self, statement: Rows) -> int | None:
         async with self.reading() as connection:
             found = (await connection.execute(statement)).scalar()
         return None if found is None else int(found)
@@ -549,7 +557,7 @@ def _is_about(error: StoreConflict, index: str, sqlite_column: str) -> bool:
 async def _locked_webhook(
     connection: AsyncConnection, webhook_id: int
 ) -> tuple[WebhookStatus, str | None]:
-    found = (await connection.execute(queries.lock_webhook(webhook_id))).mappings().first()
+    found = (await connection.execute(queries.alerts.lock_webhook(webhook_id))).mappings().first()
     if found is None:
         raise StoreConflict(f"there is no webhook {webhook_id}")
     return found["status"], found["alert_id"]
@@ -586,5 +594,5 @@ async def _save_rules(
         values = rows.from_rules(merged, read_at_ms=read_at_ms)
         del values["symbol"]
         changed.append({"of_symbol": read.symbol, **values})
-    await execute_each(connection, queries.insert_symbols(), new)
-    await execute_each(connection, queries.update_symbol(), changed)
+    await execute_each(connection, queries.rules.insert_symbols(), new)
+    await execute_each(connection, queries.rules.update_symbol(), changed)

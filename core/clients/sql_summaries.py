@@ -34,11 +34,13 @@ class SqlSummaries(SqlTelling):
 
     async def day_figures(self, *, since_ms: int, until_ms: int) -> DayFigures:
         """Return the results of the cycles that ended since then, before `until_ms`."""
-        ended = queries.results_ended(since=rows.moment(since_ms), until=rows.moment(until_ms))
+        since, until = rows.moment(since_ms), rows.moment(until_ms)
+        ended = queries.history.results_ended(since=since, until=until)
         async with self.reading() as connection:
             found = (await connection.execute(ended)).mappings().all()
-            open_cycles = (await connection.execute(queries.count_open_cycles())).scalar_one()
-            alarms = (await connection.execute(queries.count_raised_alarms())).scalar_one()
+            count = queries.history.count_open_cycles()
+            open_cycles = (await connection.execute(count)).scalar_one()
+            alarms = (await connection.execute(queries.alarms.count_raised_alarms())).scalar_one()
         results = tuple(
             Result(
                 symbol=row["symbol"],
@@ -54,7 +56,7 @@ class SqlSummaries(SqlTelling):
         try:
             async with self.writing() as connection:
                 at = rows.moment(await database_ms(connection))
-                await connection.execute(queries.claim_summary(day, at=at))
+                await connection.execute(queries.history.claim_summary(day, at=at))
                 await self.commit_and_tell(connection, (notice,))
         except StoreConflict:
             return False

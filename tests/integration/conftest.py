@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from core import queries
 from core.clients import db_async
 from core.clients.alert_store import LEASE_MS
 from core.clients.memory_store import MemoryCycleStore
 from core.clients.sql_store import SqlCycleStore
+from core.queries.tables import LEASE
 from tests.integration.held import held_transactions
 from tests.integration.store_worlds import START_MS, StoreWorld, migrate
 from tests.postgres import PostgresServer
@@ -94,9 +94,9 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[StoreWorld]:
     engines = db_async.make_engine(url), db_async.make_engine(url)
 
     async def set_expiry(symbol: str, at: datetime) -> None:
-        held = queries.LEASE.c.symbol == symbol
+        held = LEASE.c.symbol == symbol
         async with engines[0].begin() as connection:
-            await connection.execute(queries.LEASE.update().where(held).values(expires_at=at))
+            await connection.execute(LEASE.update().where(held).values(expires_at=at))
 
     async def expire(symbol: str) -> None:
         await set_expiry(symbol, LONG_AGO)

@@ -11,11 +11,11 @@ from pydantic import SecretStr
 from sqlalchemy import Executable, select
 
 from config import Settings
-from core import queries
 from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
 from core.domain.cycle import Cycle, OrderStatus, Phase, Request, Side
 from core.domain.ledger import fold
+from core.queries import tables
 from flows import jobs
 from paper.exchange import Exchange, wall_ms
 from paper.server import listening
@@ -25,7 +25,7 @@ from tests.integration.store_worlds import PAYLOAD, changed, new_cycle
 BTC, D = "BTCUSDT", Decimal
 ENTRY, EXIT, LEVEL = "tb-k1-en0-1", "tb-k1-cl0-1", "tb-k1-lv1-1"
 TWENTY_MINUTES_MS = 20 * 60_000  # long enough ago to be judged
-FILL = queries.FILL.c
+FILL = tables.FILL.c
 
 
 class Past:
@@ -151,7 +151,7 @@ async def test_an_open_cycle_that_agrees(opened: Books) -> None:
 
 async def test_a_fill_that_is_missing(ended: Books) -> None:
     lost = ended.cycle.fills[1]
-    await ended.execute(queries.FILL.delete().where(FILL.trade_id == lost.trade_id))
+    await ended.execute(tables.FILL.delete().where(FILL.trade_id == lost.trade_id))
     (missing, *_), found = await _twice(ended)
     assert missing == (
         "fills-differ",
@@ -173,15 +173,15 @@ async def test_a_fill_that_is_there_twice_and_one_that_was_changed(ended: Books)
     twice = {"trade_id": 9_999, "cycle_id": ended.cycle.cycle_id, "symbol": BTC}
     values = {
         column.name: getattr(bought, column.name)
-        for column in queries.FILL.columns
+        for column in tables.FILL.columns
         if hasattr(bought, column.name)
     }
-    at = queries.CYCLE.c.opened_at
+    at = tables.CYCLE.c.opened_at
     async with ended.store.reading() as connection:
         executed_at = (await connection.execute(select(at))).scalar_one()
     copy = values | twice | {"executed_at": executed_at}
-    await ended.execute(queries.FILL.insert().values(copy))
-    changed_price = queries.FILL.update().where(FILL.trade_id == sold.trade_id)
+    await ended.execute(tables.FILL.insert().values(copy))
+    changed_price = tables.FILL.update().where(FILL.trade_id == sold.trade_id)
     await ended.execute(changed_price.values(price=D("60299.9")))
     found = await ended.check()
     name = f"(BUY LONG 0.004 at 60000, order {ENTRY})"

@@ -11,13 +11,13 @@ from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from config import Settings
-from core import queries
 from core.clients import sql_history
 from core.clients.db_async import make_engine
 from core.clients.sql_history import Forgotten
 from core.clients.sql_store import SqlCycleStore
 from core.domain.cycle import CloseReason, Cycle, Ledger, Phase
 from core.domain.webhook import WebhookStatus
+from core.queries.tables import CYCLE, FACT, FILL, WEBHOOK
 from flows import jobs
 from tests.integration.store_worlds import PAYLOAD, START_MS, a_fill, begun, changed, funded
 from tests.unit.samples import sample_rules
@@ -54,7 +54,7 @@ class History:
             return int(counted.scalar_one())
 
     async def payloads(self) -> list[Any]:
-        wanted = select(queries.WEBHOOK.c.payload).order_by(queries.WEBHOOK.c.id)
+        wanted = select(WEBHOOK.c.payload).order_by(WEBHOOK.c.id)
         async with self.store.reading() as connection:
             return list((await connection.execute(wanted)).scalars())
 
@@ -109,10 +109,10 @@ async def test_old_journals_go_and_everything_that_was_traded_stays(history: His
     await history.cycle("cc", ended_ms=None)
     forgotten = await jobs.forget_old(history.keeping(90), now=NOW)
     assert forgotten == Forgotten(facts=4, payloads=1)
-    assert await history.count(queries.FACT) == 4 + 3, "the ones of the other two"
+    assert await history.count(FACT) == 4 + 3, "the ones of the other two"
     kept = {"symbol": "BTCUSDT.P", "open": {"amount": "0.004"}}
     assert await history.payloads() == [{}, kept, kept]
-    assert await history.count(queries.FILL) == await history.count(queries.CYCLE) == 3
+    assert await history.count(FILL) == await history.count(CYCLE) == 3
     assert await history.store.load(old.cycle_id) == old
     assert await history.store.find_accepted_alert("aa") is not None, "its id stays used"
     assert await jobs.forget_old(history.keeping(90), now=NOW) == Forgotten()
@@ -121,7 +121,7 @@ async def test_old_journals_go_and_everything_that_was_traded_stays(history: His
 async def test_zero_days_keep_everything(history: History) -> None:
     await history.cycle("aa", ended_ms=START_MS - 9_000 * DAY_MS)
     assert await jobs.forget_old(history.keeping(0), now=NOW) == Forgotten()
-    assert await history.count(queries.FACT) == 4
+    assert await history.count(FACT) == 4
 
 
 async def test_what_is_left_between_two_batches_can_be_replayed(

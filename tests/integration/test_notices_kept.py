@@ -11,7 +11,6 @@ import pytest
 import structlog.testing
 from sqlalchemy import func, select
 
-from core import queries
 from core.clients.db_async import make_engine
 from core.clients.notices import MOST_WAITING, Notices
 from core.clients.sql_notices import NoticeKeeper, keeping
@@ -20,6 +19,7 @@ from core.domain.alarms import Alarm, AlarmKind
 from core.errors import StoreUnavailable
 from core.notice_rules import NoticeLevel, NoticeRules
 from core.ports import Notice
+from core.queries.tables import NOTICE
 from tests.integration.store_worlds import ROOT, START_MS, begun
 from tests.integration.tellers import Told
 from tests.integration.test_safety import earned
@@ -62,7 +62,7 @@ class Process:
     async def kept(self) -> int:
         """Return how many notices wait in the database."""
         async with self.engine.connect() as connection:
-            counted = select(func.count()).select_from(queries.NOTICE)
+            counted = select(func.count()).select_from(NOTICE)
             return int((await connection.execute(counted)).scalar_one())
 
     async def until_told(self) -> None:
@@ -73,7 +73,7 @@ class Process:
     async def abandon(self) -> None:
         """Make all notices look as if nobody had looked after them for long."""
         async with self.engine.begin() as connection:
-            await connection.execute(queries.NOTICE.update().values(kept_at=LONG_AGO))
+            await connection.execute(NOTICE.update().values(kept_at=LONG_AGO))
 
 
 @pytest.fixture

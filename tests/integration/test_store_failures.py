@@ -28,6 +28,7 @@ from core.errors import (
     StoreUnavailable,
     SymbolBusy,
 )
+from core.queries.tables import CYCLE, LEASE, POSITION
 from tests.integration.store_worlds import (
     PAYLOAD,
     ROOT,
@@ -242,8 +243,8 @@ class TestProcessesCompete:
         late = await _started(A_LATE_WRITER, here.url, cycle)
         await _until_frozen(late)
         async with here.engine.begin() as connection:
-            is_its = queries.LEASE.c.symbol == "BTCUSDT"
-            over = queries.LEASE.update().where(is_its).values(expires_at=LONG_AGO)
+            is_its = LEASE.c.symbol == "BTCUSDT"
+            over = LEASE.update().where(is_its).values(expires_at=LONG_AGO)
             await connection.execute(over)
         lease = await here.store.acquire_lease("BTCUSDT", "the next one")
         assert lease is not None
@@ -352,7 +353,7 @@ class TestTheDatabaseIsAway:
         here, there = (Process.start(migrated_postgres_url) for _ in range(2))
         cycle = await begun(here.store)
         async with there.engine.begin() as connection:
-            await connection.execute(queries.lock_cycle(cycle.cycle_id))
+            await connection.execute(queries.cycles.lock_cycle(cycle.cycle_id))
             with pytest.raises(StoreUnavailable, match="lock timeout"):
                 await here.store.update(cycle.cycle_id, funded(1), lease=None)
             assert await here.store.load(cycle.cycle_id) == cycle, "readers do not wait"
@@ -369,7 +370,7 @@ class TestTheDatabaseIsAway:
         lease = await here.store.acquire_lease("BTCUSDT", "m")
         assert lease is not None
         async with there.engine.begin() as connection:
-            await connection.execute(queries.lock_cycle(cycle.cycle_id))
+            await connection.execute(queries.cycles.lock_cycle(cycle.cycle_id))
             stepping = asyncio.create_task(
                 here.store.update(cycle.cycle_id, funded(1), lease=lease)
             )
@@ -409,7 +410,7 @@ class TestTheDatabaseIsAway:
         cycle = await begun(on_sqlite.store)
         other = Process.start(on_sqlite.url)
         async with other.engine.begin() as connection:
-            await connection.execute(queries.clock())
+            await connection.execute(queries.leases.clock())
             with pytest.raises(StoreUnavailable, match="locked"):
                 await on_sqlite.store.update(cycle.cycle_id, funded(1), lease=None)
             assert await on_sqlite.store.load(cycle.cycle_id) == cycle, "readers do not wait"
@@ -424,7 +425,7 @@ class TestTheDatabaseIsAway:
             event.listen(here.engine.sync_engine, "connect", _impatient)
         cycle = await begun(here.store)
         async with there.engine.begin() as connection:
-            await connection.execute(queries.lock_cycle(cycle.cycle_id))
+            await connection.execute(queries.cycles.lock_cycle(cycle.cycle_id))
             with suppress(TimeoutError, StoreUnavailable):
                 async with asyncio.timeout(0.05):
                     await here.store.update(cycle.cycle_id, funded(1), lease=None)
@@ -442,7 +443,7 @@ class TestWhatIsWritten:
         written = _writes(here.engine)
         await here.store.update(cycle.cycle_id, changed(is_paused=True), lease=None)
         assert written == []
-        version = select(queries.CYCLE.c.version).where(queries.CYCLE.c.id == cycle.cycle_id)
+        version = select(CYCLE.c.version).where(CYCLE.c.id == cycle.cycle_id)
         async with here.engine.connect() as connection:
             assert (await connection.execute(version)).scalar() == 1
 
@@ -483,7 +484,7 @@ class TestWhatIsWritten:
         step = await here.store.update(cycle.cycle_id, changed(ledger=Ledger(long=leg)), lease=None)
         await here.store.show_prices([(step.cycle, Decimal(61000))])
         async with here.engine.connect() as connection:
-            shown = (await connection.execute(select(queries.POSITION))).mappings().all()
+            shown = (await connection.execute(select(POSITION))).mappings().all()
         assert {row["last_price"] for row in shown} == {Decimal(61000)}
         # 0.004 × 1000 less (0.0005 + 0.0002) × 61000 × 0.004
         assert {row["pnl_diff"] for row in shown} == {Decimal("3.8292")}
@@ -500,7 +501,7 @@ class TestWhatIsWritten:
         await here.store.show_prices([(cycles[1], Decimal(2)), (cycles[0], Decimal(1))])
         assert len(commits) == 1
         async with here.engine.connect() as connection:
-            rows = (await connection.execute(select(queries.POSITION))).mappings().all()
+            rows = (await connection.execute(select(POSITION))).mappings().all()
         shown = {(row["symbol"], row["last_price"]) for row in rows}
         assert shown == {("AUSDT", Decimal(1)), ("BUSDT", Decimal(2)), ("CUSDT", None)}
 
