@@ -28,7 +28,6 @@ from starlette.types import ASGIApp
 from admin import add_panel
 from config import FlatAction, FundsCheck, MarginType, Settings, env_file, get_settings
 from core.clients.binance import BinanceGateway
-from core.clients.binance_rest import connect_gateway
 from core.clients.db_async import make_engine
 from core.clients.key_permissions import Key
 from core.clients.sql_notices import keeping
@@ -61,6 +60,7 @@ from flows.answers import shown_answer
 from flows.body import read_limited
 from flows.connections import Connections, guarded_by
 from flows.door import BODY_LIMIT, SENDER, Door, DoorRules
+from flows.gateway import make_gateway
 from flows.health import Health
 from flows.intake import AlertRefused, Intake, Sender, TimeIsUp, Tolerance, two_seconds
 from flows.notices import make_notices
@@ -124,20 +124,10 @@ def http_status_of(error: TradeboxError | None) -> int:
     return next((status for kind, status in STATUS_OF if isinstance(error, kind)), 500)
 
 
-def connect(settings: Settings) -> BinanceGateway:
-    """Return the gateway to the exchange of the settings."""
-    return connect_gateway(
-        base_url=settings.rest_url,
-        api_key=settings.api_key.get_secret_value(),
-        api_secret=settings.api_secret,
-        share_percent=max(1, int(settings.rate_share * 100)),
-    )
-
-
 def create_app(
     settings: Settings,
     *,
-    connect: Connect = connect,
+    connect: Connect = make_gateway,
     time_is_up: TimeIsUp = two_seconds,
 ) -> FastAPI:
     """Return the app; `connect` gives the exchange, `time_is_up` ends an alert's time."""

@@ -21,20 +21,21 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from config import Settings, load_settings
-from core.adoption import Adoption
 from core.alert_secrets import make_secret, secret_name
-from core.clients.binance_rest import connect_gateway
 from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
-from core.domain.alarms import RaisedAlarm
-from core.domain.cycle import Cycle, Leg, OperatorAction, OrderState
-from core.domain.guards import Kill
-from core.domain.webhook import AlertSecret
+from core.descriptions import (
+    described_adoption,
+    described_alarm,
+    described_cycle,
+    described_kill,
+    described_secret,
+)
+from core.domain.cycle import Cycle, OperatorAction
 from core.errors import (
     AlertInvalid,
     ConfigInvalid,
@@ -43,12 +44,11 @@ from core.errors import (
     NoticeUndelivered,
     StoreError,
 )
-from core.money import shown
-from core.narration import net_pnl
 from core.passwords import hashed
 from core.ports import Notice, Topic
 from core.schemas.webhook import parse_alert, parse_symbol
 from flows.adopt import Asked, adopt_position
+from flows.gateway import make_gateway
 from flows.notices import make_notifiers
 
 EXIT_NOT_DONE: Final = 1
@@ -139,7 +139,7 @@ async def show_status(settings: Settings, symbol: str | None) -> int:
     for name in symbols:
         of_symbol = [cycle for cycle in cycles if cycle.symbol == name and cycle.is_open]
         _say(f"{name}: {'watched' if name in watched else 'NOT WATCHED'}")
-        for line in (line for cycle in of_symbol for line in described(cycle)):
+        for line in (line for cycle in of_symbol for line in described_cycle(cycle)):
             _say(f"  {line}")
         for alarm in (alarm for alarm in alarms if alarm.symbol == name):
             _say(f"  {described_alarm(alarm)}")
@@ -190,16 +190,11 @@ async def adopt(settings: Settings, options: argparse.Namespace) -> int:
     """Take a position on that no cycle knows, with an alert's settings, and print what follows."""
     body = options.alert.read_bytes()
     alert = parse_alert(body, mg_mode_default=settings.mg_mode)
-    gateway = connect_gateway(
-        base_url=settings.rest_url,
-        api_key=settings.api_key.get_secret_value(),
-        api_secret=settings.api_secret,
-        share_percent=int(settings.rate_share * 100),
-    )
+    gateway = make_gateway(settings)
     asked = Asked(
         symbol=options.symbol,
         alert=alert,
-        asked_by=f"{getpass.getuser()} at the shell",
+        asked_by=_asker(),
         is_confirmed=options.yes,
     )
     try:
@@ -217,26 +212,6 @@ async def adopt(settings: Settings, options: argparse.Namespace) -> int:
     watched = "the monitor takes it on" if is_watched else f"{options.symbol} is NOT watched now"
     _say(f"cycle {found.cycle.key} has begun; {watched}")
     return 0
-
-
-def described_adoption(found: Adoption) -> list[str]:
-    """Return how a cycle that takes a position on would look, as lines."""
-    grid, cycle = found.grid, found.cycle
-    held = f"{shown(grid.entry_quantity)} at {shown(grid.entry_fill_price)}"
-    levels = [
-        f"level {level.number}: buy {shown(level.quantity)} at {shown(level.price)}"
-        for level in grid.levels
-    ]
-    hedge = []
-    if grid.hedge_trigger is not None and grid.hedge_quantity is not None:
-        hedge = [f"hedge: sell {shown(grid.hedge_quantity)} SHORT at {shown(grid.hedge_trigger)}"]
-    return [
-        f"{cycle.symbol}: LONG {held}",
-        f"take-profit: sell all at {shown(grid.take_profit)}",
-        *levels,
-        *hedge,
-        *(f"note: {warning}" for warning in found.warnings),
-    ]
 
 
 async def _keep_pause(store: SqlCycleStore, action: OperatorAction, symbol: str) -> bool:
@@ -379,62 +354,6 @@ def show_hash() -> int:
     return 0
 
 
-def described_secret(secret: AlertSecret) -> str:
-    """Return one line about a secret: whose it is, whether it is valid, when it was used."""
-    is_valid, used_ms = secret.revoked_at_ms is None, secret.last_used_at_ms
-    return ", ".join(
-        (
-            f"{secret.secret_id}  {secret.name}: {'valid' if is_valid else 'REVOKED'}",
-            *(("may close all",) if secret.may_close_all else ()),
-            f"made {_date(secret.created_at_ms)} by {secret.created_by}",
-            "never used" if used_ms is None else f"last used {_date(used_ms)}",
-        )
-    )
-
-
-def described(cycle: Cycle) -> list[str]:
-    """Return an open cycle as lines: what it holds, what it earned, what rests on the book."""
-    marks = [
-        text
-        for is_so, text in ((cycle.is_paused, "paused"), (cycle.is_hands_off, "hands off"))
-        if is_so
-    ]
-    reason = f" ({cycle.close_reason})" if cycle.close_reason is not None else ""
-    earned = f"so far {shown(net_pnl(cycle))} {cycle.rules.quote_asset}"
-    return [
-        f"cycle {cycle.key}: {', '.join([cycle.phase + reason, *marks])}",
-        f"LONG {_leg(cycle.long)}, SHORT {_leg(cycle.short)}, {earned}",
-        *(f"order {_order(order)}" for order in cycle.orders if not order.is_over),
-    ]
-
-
-def described_alarm(alarm: RaisedAlarm) -> str:
-    """Return one line about an alarm: what happened, and what to do."""
-    times = f" ({alarm.count} times)" if alarm.count > 1 else ""
-    return (
-        f"ALARM {alarm.alarm_id} {alarm.symbol} {alarm.kind}, {alarm.severity}, "
-        f"{_date(alarm.last_at_ms)}{times}: {alarm.text}. {alarm.action}"
-    )
-
-
-def described_kill(thrown: Kill) -> str:
-    """Return one line about the kill switch that is on."""
-    since = _date(thrown.at_ms)
-    return f"KILLED since {since} by {thrown.by}: no cycle is opened until operate.py kill --undo"
-
-
-def _leg(leg: Leg) -> str:
-    return f"{shown(leg.quantity)} at {shown(leg.entry)}" if leg.quantity else "0"
-
-
-def _order(order: OrderState) -> str:
-    quantity = "all" if order.quantity is None else shown(order.quantity)
-    price = "market" if order.price is None else shown(order.price)
-    number = f" {order.number}" if order.number else ""
-    done = f", {shown(order.executed)} filled" if order.executed else ""
-    return f"{order.role}{number}: {order.side} {quantity} at {price}{done} [{order.status}]"
-
-
 async def _result(store: SqlCycleStore, number: int, *, within_s: float) -> str | None:
     give_up = time.monotonic() + within_s
     while True:
@@ -527,10 +446,6 @@ def _file(text: str) -> Path:
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"there is no file {text}")
     return path
-
-
-def _date(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _symbol(text: str) -> str:

@@ -28,7 +28,6 @@ from config import Settings, get_settings, parse_symbols
 from core.account_checks import AccountChecks
 from core.account_news import AccountNews
 from core.clients.binance import BinanceGateway
-from core.clients.binance_rest import connect_gateway
 from core.clients.binance_stream import AccountStream, MarketStream
 from core.clients.db_async import make_engine
 from core.clients.db_notify import Notifications
@@ -53,6 +52,7 @@ from core.narration import narrate
 from core.patience import until_it_works
 from core.ports import Clock
 from flows.daily_summary import tell_each_day
+from flows.gateway import make_gateway
 from flows.heartbeat import beat
 from flows.news import handle_by_flow
 from flows.notices import make_notices
@@ -361,12 +361,7 @@ async def main(arguments: Sequence[str]) -> int:
     symbols, heartbeat = _options(arguments, settings)
     set_up_logging(settings.log_level, secrets=secret_texts(settings))
     start_error_reports(settings, component="monitor")
-    gateway = connect_gateway(
-        base_url=settings.rest_url,
-        api_key=settings.api_key.get_secret_value(),
-        api_secret=settings.api_secret,
-        share_percent=int(settings.rate_share * 100),
-    )
+    gateway = make_gateway(settings)
     notices, engine = make_notices(settings), make_engine(settings.async_url)
     store = SqlCycleStore(engine, notices=notices)
     monitor = Monitor(

@@ -9,6 +9,7 @@ import pytest
 
 import operate
 from config import load_settings
+from core.descriptions import described_alarm, described_cycle
 from core.domain.alarms import RaisedAlarm, Severity
 from core.domain.cycle import (
     Cycle,
@@ -59,7 +60,7 @@ def test_an_open_cycle_is_described_with_all_that_rests() -> None:
         ledger=Ledger(long=Leg(quantity=D("0.014"), entry=D("59587.5")), commissions=D("0.25")),
         is_paused=True,
     )
-    assert operate.described(cycle) == [
+    assert described_cycle(cycle) == [
         "cycle k1: trading, paused",
         "LONG 0.014 at 59587.5, SHORT 0, so far -0.25 USDT",
         "order level 2: BUY 0.012 at 59103, 0.004 filled [open]",
@@ -80,11 +81,11 @@ def test_an_alarm_is_described_with_what_to_do() -> None:
         raised_at_ms=0,
         last_at_ms=60_000,
     )
-    assert operate.described_alarm(alarm) == (
+    assert described_alarm(alarm) == (
         "ALARM 7 BTCUSDT margin, warning, 1970-01-01 00:01 UTC (3 times): level 1 was refused. "
         "Add funds."
     )
-    assert "times" not in operate.described_alarm(replace(alarm, count=1))
+    assert "times" not in described_alarm(replace(alarm, count=1))
 
 
 def test_every_request_of_a_person_has_a_command() -> None:
