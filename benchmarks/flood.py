@@ -269,7 +269,7 @@ async def measure(rate: int, alerts: int) -> None:
             tell(f"       p99 in the flood / p99 quiet = {ratio:.2f}")
             lease = await store.acquire_lease("BTCUSDT", "benchmark")
             assert lease is not None
-            await store.record_check(lease, is_good=True)
+            await store.record_checks({lease: True})
             stalled, statuses = await timed(target, [ALERT] * 4)
             say("stalled exchange", stalled, statuses)
 

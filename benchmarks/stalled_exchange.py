@@ -191,7 +191,7 @@ async def _watch(store: SqlCycleStore) -> None:
         for symbol in SYMBOLS:
             lease = await store.acquire_lease(symbol, "benchmark")
             if lease is not None:
-                await store.record_check(lease, is_good=True)
+                await store.record_checks({lease: True})
         await asyncio.sleep(RENEW_EVERY_S)
 
 

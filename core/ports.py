@@ -245,10 +245,6 @@ class CycleStore(Protocol):
         """Give the symbol back at once."""
         ...
 
-    async def record_check(self, lease: Lease, *, is_good: bool) -> None:
-        """Record whether the last reconciliation of the symbol succeeded."""
-        ...
-
     async def record_checks(self, results: Mapping[Lease, bool]) -> tuple[Lease, ...]:
         """Record all symbols' checks in one transaction; return the leases that are over."""
         ...

@@ -151,11 +151,6 @@ class MemoryCycleStore(MemorySafety):
             held.last_check_ok = False
         await self._commit("release_lease")
 
-    async def record_check(self, lease: Lease, *, is_good: bool) -> None:
-        """Record whether the last reconciliation of the symbol succeeded."""
-        if await self.record_checks({lease: is_good}):
-            self._require_lease(lease)
-
     async def record_checks(self, results: Mapping[Lease, bool]) -> tuple[Lease, ...]:
         """Record for each symbol whether its check succeeded; return the leases that are over."""
         await self._begin("record_checks")

@@ -29,7 +29,6 @@ from core.clients.sql_leases import (
     change_lease,
     database_ms,
     is_watched,
-    lost,
     require_lease,
 )
 from core.clients.sql_safety import SqlSafety, account_state, lock_switch
@@ -122,11 +121,6 @@ class SqlCycleStore(SqlSafety):
             given_back = {"owner": "", "expires_at": now, "last_check_ok": False}
             if await change_lease(connection, lease, given_back):
                 await commit(connection)
-
-    async def record_check(self, lease: Lease, *, is_good: bool) -> None:
-        """Record whether the last reconciliation of the symbol succeeded."""
-        if await self.record_checks({lease: is_good}):
-            raise lost(lease)
 
     async def record_checks(self, results: Mapping[Lease, bool]) -> tuple[Lease, ...]:
         """Record for each symbol whether its check succeeded; return the leases that are over."""

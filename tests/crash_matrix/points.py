@@ -11,7 +11,7 @@ _BY_TIMER = ("renew_leases", "show_prices", "PUT listenKey", "GET commissionRate
 # Of the monitor: what the check of every minute does, and what it reads of each symbol in the
 # background once it runs. A start makes a check, too, and reads the rules of all symbols at once;
 # the income it reads for each cycle that ended just before.
-_BY_CHECK = ("record_check", "commit_and_tell", "GET openAlgoOrders", "GET openOrders")
+_BY_CHECK = ("record_checks", "commit_and_tell", "GET openAlgoOrders", "GET openOrders")
 _OF_RULES = ("save_rules", "GET exchangeInfo", "GET leverageBracket")
 _READS_OF_AN_END = 2  # GET positionRisk: any more are the check's
 _OF_FLOWS = ("begin of", "end of")

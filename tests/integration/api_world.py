@@ -81,7 +81,7 @@ class Api:
         """Let a monitor hold the symbol's lease."""
         lease = await self.store.acquire_lease(symbol, "a monitor")
         assert lease is not None
-        await self.store.record_check(lease, is_good=is_good)
+        await self.store.record_checks({lease: is_good})
 
     async def learn_rules(self, symbol: str = SYMBOL) -> None:
         """Store the symbol's rules as the monitor does at its start."""

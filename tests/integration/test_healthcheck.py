@@ -117,7 +117,7 @@ async def test_a_monitor_s_file_is_young_only_while_all_its_symbols_are_watched(
     for lease in leases:
         assert lease is not None
         assert not await is_touched()
-        await store.record_check(lease, is_good=True)
+        await store.record_checks({lease: True})
     assert await is_touched()
     store.is_away = True
     assert not await is_touched()

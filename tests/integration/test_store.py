@@ -321,13 +321,12 @@ class TestALease:
         assert new is not None
         assert new.epoch > old.epoch
         assert await world.store.renew_leases([old]) == ()
-        with pytest.raises(LeaseLost):
-            await world.store.record_check(old, is_good=True)
+        assert await world.store.record_checks({old: True}) == (old,)
 
     async def test_from_before_the_clock_was_set_back_is_over(self, world: StoreWorld) -> None:
         old = await world.store.acquire_lease("BTCUSDT", "first")
         assert old is not None
-        await world.store.record_check(old, is_good=True)
+        await world.store.record_checks({old: True})
         await world.set_back("BTCUSDT")
         assert not await world.store.is_watched("BTCUSDT")
         new = await world.other.acquire_lease("BTCUSDT", "second")
@@ -393,16 +392,16 @@ class TestALease:
         lease = await world.store.acquire_lease("BTCUSDT", "first")
         assert lease is not None
         assert not await world.other.is_watched("BTCUSDT")
-        await world.store.record_check(lease, is_good=True)
+        await world.store.record_checks({lease: True})
         assert await world.other.is_watched("BTCUSDT")
         assert await world.store.acquire_lease("BTCUSDT", "first") == lease
         assert await world.other.is_watched("BTCUSDT")
         assert await world.store.acquire_lease("ETHUSDT", "first") is not None
         assert await world.other.watched(["BTCUSDT", "ETHUSDT", "XUSDT"]) == {"BTCUSDT"}
         assert await world.other.watched(["ETHUSDT"]) == set()
-        await world.store.record_check(lease, is_good=False)
+        await world.store.record_checks({lease: False})
         assert not await world.other.is_watched("BTCUSDT")
-        await world.store.record_check(lease, is_good=True)
+        await world.store.record_checks({lease: True})
         await world.run_out("BTCUSDT")
         assert not await world.other.is_watched("BTCUSDT")
         assert await world.other.watched(["BTCUSDT"]) == set()
