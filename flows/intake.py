@@ -12,7 +12,7 @@ back and nothing is sent for it any more (`AlertTimedOut`).
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, NoReturn
@@ -20,8 +20,7 @@ from typing import Any, Final, NoReturn
 import structlog
 
 from core.domain.cycle import Cycle
-from core.domain.guards import guard_refusals
-from core.domain.settings import CycleSettings, MultiplierMode, SymbolRules
+from core.domain.settings import MultiplierMode
 from core.domain.webhook import AlertContent, WebhookStatus
 from core.errors import (
     AlertClosed,
@@ -29,19 +28,17 @@ from core.errors import (
     AlertTimedOut,
     CommitUnclear,
     DuplicateAlert,
-    ExchangeError,
     GuardRefused,
     StoreError,
     StoreUnavailable,
     SymbolBusy,
     SymbolInUse,
-    SymbolPaused,
-    SymbolUnwatched,
     TradeboxError,
 )
 from core.grid import Grid
 from core.schemas.payload import Body, content_digest
-from core.schemas.webhook import Alert, AlertKind, parse_alert, require_fresh, symbol_errors
+from core.schemas.webhook import Alert, AlertKind, parse_alert, require_fresh
+from flows.alert_checks import AlertChecks
 from flows.positions_flow import Entries, EntryOrdered, close_positions, open_long_position
 from flows.preview import Previewed, preview_position
 from flows.signals import SIGNALS, Signal, carry_out_signal
@@ -154,6 +151,7 @@ class Intake:
         """
         self._entries = entries
         self._store = entries.store
+        self._checks = AlertChecks(entries)
         self._http_status_of = http_status_of
         self._mg_mode_default = mg_mode_default
         self._flat_closes = flat_closes
@@ -318,10 +316,10 @@ class Intake:
         )
         if alert.settings is None:
             if alert.symbol:
-                await self._require_tradable_or_open(alert)
+                await self._checks.require_tradable_or_open(alert)
             rules = None
         else:
-            rules = await self._valid_rules(alert)
+            rules = await self._checks.valid_rules(alert)
         if alert.kind is AlertKind.SKIPPED:
             return _answered(alert, webhook_id, AlertStatus.SKIPPED, "disabled by its sender")
         if alert.kind is AlertKind.FLAT:
@@ -339,15 +337,15 @@ class Intake:
         )
         if alert.is_test:
             return await self._preview(alert, ordered)
-        await self._require_new(alert, ordered.content)
+        await self._checks.require_new(alert, ordered.content)
         try:
-            async for obstacle in self._obstacles(alert.settings):
+            async for obstacle in self._checks.obstacles(alert.settings):
                 raise obstacle
             progress.ordered = ordered
             opened = await open_long_position(self._entries, ordered)
         except (SymbolBusy, SymbolInUse, AlertInvalid, GuardRefused):
             if ordered.cycle is None:  # in its way may be what it asked for itself, a moment ago
-                await self._require_new(alert, ordered.content)
+                await self._checks.require_new(alert, ordered.content)
             raise
         return self._accepted(progress, _entry_text(opened.cycle))
 
@@ -358,39 +356,8 @@ class Intake:
         digest = content_digest(alert.payload)
         return AlertContent(digest=digest, since_ms=progress.received_at_ms - window_ms)
 
-    async def _require_new(self, alert: Alert, content: AlertContent | None) -> None:
-        """Raise DuplicateAlert for what was accepted before; `begin_cycle` decides a tie."""
-        first = None
-        if alert.alert_id is not None:
-            first = await self._store.find_accepted_alert(alert.alert_id)
-        elif content is not None:
-            first = await self._store.find_accepted_content(content)
-        if first is not None:
-            raise DuplicateAlert(alert.alert_id, first=str(first))
-
-    async def _obstacles(self, settings: CycleSettings) -> AsyncIterator[TradeboxError]:
-        """Yield what keeps this cycle from being opened now; `begin_cycle` judges guards again."""
-        symbol, guards, now_ms = settings.symbol, self._entries.guards, self._entries.clock.now_ms()
-        state = await self._store.account_state(guards, symbol=symbol, now_ms=now_ms)
-        refusals = guard_refusals(guards, settings, state, now_ms=now_ms)
-        if state.kill is not None:
-            yield GuardRefused(refusals)
-        paused_by = await self._store.paused_by(symbol)
-        if paused_by is not None:
-            yield SymbolPaused(f"{symbol} is paused, by {paused_by}; resume it first")
-        if not await self._store.is_watched(symbol):
-            yield SymbolUnwatched(
-                f"no monitor watches {symbol} now; nothing was opened: add it to SYMBOLS and "
-                f"restart, or start a monitor with --symbols {symbol}"
-            )
-        holder = await self._store.busy_webhook(symbol)
-        if holder is not None:
-            yield SymbolBusy(symbol, holder=str(holder))
-        if refusals and state.kill is None:
-            yield GuardRefused(refusals)
-
     async def _preview(self, alert: Alert, ordered: EntryOrdered) -> Answer:
-        obstacles = [str(obstacle) async for obstacle in self._obstacles(ordered.settings)]
+        obstacles = [str(obstacle) async for obstacle in self._checks.obstacles(ordered.settings)]
         previewed = await preview_position(self._entries, ordered)
         return Answer(
             status=AlertStatus.TESTED,
@@ -409,7 +376,7 @@ class Intake:
         webhook_id = progress.webhook_id
         assert webhook_id is not None
         if not alert.is_test:
-            await self._require_new(alert, None)
+            await self._checks.require_new(alert, None)
         asked = await carry_out_signal(
             Signal(
                 store=self._store,
@@ -445,37 +412,6 @@ class Intake:
             return _answered(alert, webhook_id, AlertStatus.SKIPPED, text)
         text = f"the monitor is asked to close the cycle of {alert.symbol} (request {asked})"
         return _answered(alert, webhook_id, AlertStatus.ACCEPTED, text)
-
-    # --- Rules ---
-
-    async def _valid_rules(self, alert: Alert) -> SymbolRules | None:
-        """Return the symbol's rules; AlertInvalid if what is asked of it is not possible."""
-        try:
-            rules = await self._rules(alert.symbol)
-        except ExchangeError:
-            if alert.kind is AlertKind.SKIPPED:
-                return None  # nothing is going to be traded: no reason to turn the alert away
-            raise
-        errors = symbol_errors(alert, rules)
-        if errors:
-            raise AlertInvalid(errors)
-        return rules
-
-    async def _require_tradable_or_open(self, alert: Alert) -> None:
-        if await self._store.open_cycle(alert.symbol) is None:
-            await self._valid_rules(alert)
-
-    async def _rules(self, symbol: str) -> SymbolRules | None:
-        """Return the symbol's rules as stored, else as listed by the exchange; None: unlisted."""
-        stored = await self._store.rules(symbol)
-        if stored is not None and stored.brackets:
-            return stored
-        gateway = self._entries.gateway
-        listed = await gateway.all_rules([symbol])
-        if listed:
-            now_ms = self._entries.clock.now_ms()
-            await self._store.save_rules(listed, read_at_ms=now_ms, with_fees=stored is None)
-        return listed[0] if listed else None
 
     # --- The row ---
 
