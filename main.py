@@ -140,27 +140,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await book.open()
         gateway = connect(settings)
-        margin_type = None if settings.margin_type is MarginType.KEEP else settings.margin_type
-        entries = Entries(
-            gateway=gateway,
-            store=store,
-            clock=gateway,
-            policy=settings.policy,
-            margin_type=margin_type,
-            lack_of_funds_warns=settings.funds_check is FundsCheck.WARN,
-            guards=settings.guards,
-        )
-        intake = Intake(
-            entries,
-            http_status_of=http_status_of,
-            mg_mode_default=settings.mg_mode,
-            flat_closes=settings.flat_action is FlatAction.CLOSE,
-            tolerance=Tolerance(
-                max_age_ms=int(settings.max_signal_age * 1000),
-                same_content_for_ms=int(settings.duplicate_window * 1000),
-            ),
-            time_is_up=time_is_up,
-        )
+        intake = _make_intake(settings, gateway, store, time_is_up)
         health = Health(engine=engine, store=store, gateway=gateway, symbols=settings.symbols)
         app.state.services = Services(intake=intake, health=health, book=book)
         background = [
@@ -200,6 +180,32 @@ def create_app(
     add_panel(app, engine, store, settings)
     app.add_middleware(Door, rules=door_rules(settings), book=book)
     return app
+
+
+def _make_intake(
+    settings: Settings, gateway: BinanceGateway, store: SqlCycleStore, time_is_up: TimeIsUp
+) -> Intake:
+    margin_type = None if settings.margin_type is MarginType.KEEP else settings.margin_type
+    entries = Entries(
+        gateway=gateway,
+        store=store,
+        clock=gateway,
+        policy=settings.policy,
+        margin_type=margin_type,
+        lack_of_funds_warns=settings.funds_check is FundsCheck.WARN,
+        guards=settings.guards,
+    )
+    return Intake(
+        entries,
+        http_status_of=http_status_of,
+        mg_mode_default=settings.mg_mode,
+        flat_closes=settings.flat_action is FlatAction.CLOSE,
+        tolerance=Tolerance(
+            max_age_ms=int(settings.max_signal_age * 1000),
+            same_content_for_ms=int(settings.duplicate_window * 1000),
+        ),
+        time_is_up=time_is_up,
+    )
 
 
 def door_rules(settings: Settings) -> DoorRules:
