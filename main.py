@@ -56,6 +56,7 @@ from core.logging_setup import secret_texts, set_up_logging
 from core.schemas.alert_document import ALERT_DOCUMENT, ANSWERS
 from core.schemas.payload import read_body
 from core.senders import Networks
+from core.unwatched import Unwatched
 from flows.answers import shown_answer
 from flows.body import read_limited
 from flows.connections import Connections, guarded_by
@@ -142,10 +143,12 @@ def create_app(
         gateway = connect(settings)
         intake = _make_intake(settings, gateway, store, time_is_up)
         health = Health(engine=engine, store=store, gateway=gateway, symbols=settings.symbols)
+        unwatched = Unwatched(store, now_ms=gateway.now_ms, monotonic_s=time.monotonic)
         app.state.services = Services(intake=intake, health=health, book=book)
         background = [
             asyncio.create_task(health.keep_time()),
             asyncio.create_task(intake.give_up_forgotten()),
+            asyncio.create_task(unwatched.run()),
         ]
         _log.info(
             "api started",

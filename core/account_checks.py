@@ -175,9 +175,11 @@ class AccountChecks:
         """Record who is watched: whose check was answered, and whom the streams tell of."""
         results: dict[Lease, bool] = {}
         for desk, error in errors.items():
-            await self._count_failure(desk, error)
+            is_heard = self._is_heard(desk.symbol)
+            unheard = None if is_heard else ExchangeUnavailable("the streams tell nothing of it")
+            await self._count_failure(desk, error or unheard)
             if desk.lease is not None and self._desks.get(desk.symbol) is desk:
-                results[desk.lease] = error is None and self._is_heard(desk.symbol)
+                results[desk.lease] = error is None and is_heard
         try:
             over = await self._store.record_checks(results) if results else ()
             for desk in tuple(self._desks.values()):
@@ -187,7 +189,7 @@ class AccountChecks:
             log.warning("checks not recorded", error=str(error))
 
     async def _count_failure(self, desk: Desk, error: ExchangeError | None) -> None:
-        """Tell a person when a symbol could not be checked for minutes."""
+        """Tell a person when a symbol could not be checked, or was not heard of, for minutes."""
         if error is None:
             self._failing.pop(desk.symbol, None)
             return

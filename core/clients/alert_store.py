@@ -146,6 +146,10 @@ class AlertStore(CycleStore, Protocol):
         """Return which of these symbols are watched."""
         ...
 
+    async def leased(self, symbols: Collection[str]) -> frozenset[str]:
+        """Return for which of these symbols a monitor holds the lease, watched or not."""
+        ...
+
     async def open_symbols(self) -> tuple[str, ...]:
         """Return every symbol that has an open cycle."""
         ...

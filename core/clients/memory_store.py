@@ -331,9 +331,17 @@ class MemoryCycleStore(MemorySafety):
         await self._begin("watched")
         return frozenset(symbol for symbol in symbols if self._is_watched(symbol))
 
+    async def leased(self, symbols: Collection[str]) -> frozenset[str]:
+        """Return for which of these symbols a monitor holds the lease, watched or not."""
+        await self._begin("leased")
+        return frozenset(symbol for symbol in symbols if self._is_leased(symbol))
+
     def _is_watched(self, symbol: str) -> bool:
+        return self._is_leased(symbol) and self._leases[symbol].last_check_ok
+
+    def _is_leased(self, symbol: str) -> bool:
         held = self._leases.get(symbol)
-        if held is None or not held.last_check_ok:
+        if held is None:
             return False
         return is_lease_held(expires_at_ms=held.expires_at_ms, now_ms=self._now_ms())
 

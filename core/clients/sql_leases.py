@@ -17,11 +17,15 @@ async def database_ms(connection: AsyncConnection) -> int:
     return int((await connection.execute(queries.leases.clock())).scalar_one())
 
 
-def is_watched(lease: rows.Row) -> bool:
-    """Return whether a lease is held, and its holder's last check succeeded; read with `now_ms`."""
+def is_held(lease: rows.Row) -> bool:
+    """Return whether a monitor holds a lease; read with `now_ms`."""
     expires_at_ms = rows.to_ms(lease["expires_at"])
-    is_held = is_lease_held(expires_at_ms=expires_at_ms, now_ms=int(lease["now_ms"]))
-    return is_held and bool(lease["last_check_ok"])
+    return is_lease_held(expires_at_ms=expires_at_ms, now_ms=int(lease["now_ms"]))
+
+
+def is_watched(lease: rows.Row) -> bool:
+    """Return whether a lease is held, and its holder's last check succeeded; as `is_held`."""
+    return is_held(lease) and bool(lease["last_check_ok"])
 
 
 async def acquired(connection: AsyncConnection, symbol: str, owner: str) -> Lease | None:

@@ -5,7 +5,7 @@ A cycle that this process saw last under the same version is not read again. Onl
 written: orders, new fills, new alarms; facts are numbered.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -28,6 +28,7 @@ from core.clients.sql_leases import (
     acquired,
     change_lease,
     database_ms,
+    is_held,
     is_watched,
     require_lease,
 )
@@ -287,11 +288,11 @@ class SqlCycleStore(SqlSafety):
 
     async def watched(self, symbols: Collection[str]) -> frozenset[str]:
         """Return which of these symbols are watched."""
-        async with self.reading() as connection:
-            leases = (await connection.execute(queries.leases.leases())).mappings().all()
-        return frozenset(
-            lease["symbol"] for lease in leases if lease["symbol"] in symbols and is_watched(lease)
-        )
+        return frozenset(lease["symbol"] for lease in await self._leases(symbols, is_watched))
+
+    async def leased(self, symbols: Collection[str]) -> frozenset[str]:
+        """Return for which of these symbols a monitor holds the lease, watched or not."""
+        return frozenset(lease["symbol"] for lease in await self._leases(symbols, is_held))
 
     async def open_symbols(self) -> tuple[str, ...]:
         """Return every symbol that has an open cycle."""
@@ -511,6 +512,13 @@ class SqlCycleStore(SqlSafety):
         """Wake the symbol's monitor once this transaction is committed; see `db_notify`."""
         if not self._is_sqlite:
             await connection.execute(queries.operator.notify(symbol))
+
+    async def _leases(
+        self, symbols: Collection[str], is_it: Callable[[rows.Row], bool]
+    ) -> list[rows.Row]:
+        async with self.reading() as connection:
+            found = (await connection.execute(queries.leases.leases())).mappings().all()
+        return [lease for lease in found if lease["symbol"] in symbols and is_it(lease)]
 
     async def _cycle(self, statement: Rows) -> Cycle | None:
         async with self.reading() as connection:

@@ -45,6 +45,7 @@ class AlarmKind(StrEnum):
     OUTLIVED = "outlived"
     UNCLAIMED = "unclaimed"
     UNCHECKED = "unchecked"
+    UNWATCHED = "unwatched"
     UNLISTED = "unlisted"
     FILLS_DIFFER = "fills-differ"
     POSITION_DIFFERS = "position-differs"
@@ -216,10 +217,18 @@ GUIDES: Final[dict[AlarmKind, Guide]] = {
     ),
     AlarmKind.UNCHECKED: Guide(
         severity=Severity.CRITICAL,
-        cause="For minutes the exchange gave no answer about the symbol that can be used.",
+        cause="For minutes the exchange gave no answer about the symbol that can be used, or its "
+        "streams told nothing.",
         action="What rests on the exchange stays; alerts are answered 503. Look at the text: one-"
         "way mode is switched back in the app (Preferences, Position Mode), a delisted symbol is "
-        "taken out of SYMBOLS once its cycle has ended.",
+        "taken out of SYMBOLS once its cycle has ended, streams need a way out (wss, port 443).",
+    ),
+    AlarmKind.UNWATCHED: Guide(
+        severity=Severity.CRITICAL,
+        cause="A cycle is open, and for a minute no monitor has held its symbol.",
+        action="Start its monitor, or look at its log for why it waits. What rests on the exchange "
+        "stays; levels, trailing and closes by net PNL wait. It settles itself once a monitor is "
+        "there again.",
     ),
     AlarmKind.UNLISTED: Guide(
         severity=Severity.CRITICAL,

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from core import unwatched
 from core.clients.db_async import make_engine
 from core.clients.sql_store import SqlCycleStore
 from core.domain.cycle import CloseReason, OperatorAction, Phase, Request
@@ -576,6 +577,31 @@ async def test_a_symbol_that_nobody_watches_is_a_warning_and_the_others_go_on(
     assert report["watched"] == {SYMBOL: True, "ETHUSDT": False}
     (warning,) = report["warnings"]
     assert warning.startswith("nobody watches ETHUSDT: alerts for it are answered 503")
+
+
+async def test_an_open_cycle_whose_monitor_is_gone_raises_an_alarm_until_one_is_there_again(
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unwatched, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(unwatched, "TOLD_AFTER_S", 0.1)
+
+    async def told(api: Api) -> list[str]:
+        report = (await api.http.get("/health/ready")).json()
+        return [alarm["kind"] for alarm in report["alarms"]]
+
+    async def until(api: Api, kinds: list[str]) -> None:
+        async with asyncio.timeout(30):
+            while await told(api) != kinds:  # noqa: ASYNC110 - another task's rows
+                await asyncio.sleep(0.02)
+
+    async with running_api(migrated_url) as api:
+        assert (await api.send(body())).status_code == 200
+        lease = await api.store.acquire_lease(SYMBOL, "a monitor")
+        assert lease is not None
+        await api.store.release_lease(lease)
+        await until(api, ["unwatched"])
+        await api.watch()
+        await until(api, [])
 
 
 async def test_an_unknown_route_and_a_wrong_method_are_alike(api: Api) -> None:

@@ -399,12 +399,14 @@ class TestALease:
         assert await world.store.acquire_lease("ETHUSDT", "first") is not None
         assert await world.other.watched(["BTCUSDT", "ETHUSDT", "XUSDT"]) == {"BTCUSDT"}
         assert await world.other.watched(["ETHUSDT"]) == set()
+        assert await world.other.leased(["BTCUSDT", "ETHUSDT", "X"]) == {"BTCUSDT", "ETHUSDT"}
         await world.store.record_checks({lease: False})
         assert not await world.other.is_watched("BTCUSDT")
         await world.store.record_checks({lease: True})
         await world.run_out("BTCUSDT")
         assert not await world.other.is_watched("BTCUSDT")
         assert await world.other.watched(["BTCUSDT"]) == set()
+        assert await world.other.leased(["BTCUSDT"]) == set()
         assert await world.other.acquire_lease("BTCUSDT", "second") is not None
         assert not await world.other.is_watched("BTCUSDT"), "the new holder has checked nothing"
 

@@ -61,6 +61,7 @@ class Account:
     def __init__(self, *symbols: str) -> None:
         self.market = Market(*symbols)
         self.records = Records(self.market)
+        self.unheard: set[str] = set()  # of these the streams tell nothing
         around = Surroundings(
             gateway=self.market.gateway, store=self.market.store, clock=self.market.clock
         )
@@ -73,7 +74,7 @@ class Account:
             store=self.records,
             clock=self.market.clock,
             desks=self.desks,
-            is_heard=lambda symbol: True,
+            is_heard=lambda symbol: symbol not in self.unheard,
         )
 
     async def enter(self, stack: AsyncExitStack, symbol: str, number: int) -> Stage:
@@ -191,6 +192,26 @@ def test_a_symbol_that_cannot_be_read_is_not_watched_and_told_when_it_lasts() ->
 
     told = run(main()).records.told
     assert sorted(told) == [("BTCUSDT", AlarmKind.UNCHECKED), ("ETHUSDT", AlarmKind.UNCHECKED)]
+
+
+def test_a_symbol_of_which_the_streams_tell_nothing_is_told_too_when_it_lasts() -> None:
+    async def main() -> Account:
+        account = Account(SYMBOL, "ETHUSDT")
+        for hour in range(2):
+            account.unheard = {"ETHUSDT"}
+            for minute in range(5):
+                assert await account.checks.run()
+                assert account.records.checks == {SYMBOL: True, "ETHUSDT": False}
+                assert len(account.records.alarms) == hour + (minute >= 3)
+                await asyncio.sleep(60)
+            account.unheard = set()
+            assert await account.checks.run()
+            assert account.records.checks == {SYMBOL: True, "ETHUSDT": True}
+        return account
+
+    for symbol, alarm in run(main()).records.alarms:
+        assert (symbol, alarm.kind) == ("ETHUSDT", AlarmKind.UNCHECKED)
+        assert alarm.text == "the streams tell nothing of it"
 
 
 def test_one_way_mode_is_named(many: tuple[str, ...]) -> None:
