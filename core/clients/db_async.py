@@ -17,6 +17,7 @@ from core.clients.db_sync import (
     POOL_TIMEOUT_S,
     POSTGRESQL_SETTINGS,
     STATEMENT_TIMEOUT_MS,
+    leave_read_only_servers,
     make_private_file,
     prepare_sqlite,
 )
@@ -68,7 +69,7 @@ def make_engine(url: str) -> AsyncEngine:
         )
         prepare_sqlite(engine.sync_engine)
         return engine
-    return create_async_engine(
+    engine = create_async_engine(
         address.set(drivername="postgresql+asyncpg"),
         pool_size=POOL_SIZE,
         max_overflow=0,
@@ -81,3 +82,5 @@ def make_engine(url: str) -> AsyncEngine:
             "server_settings": POSTGRESQL_SETTINGS,
         },
     )
+    leave_read_only_servers(engine.sync_engine)
+    return engine

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlmodel import Session
 from sqlmodel.sql.expression import SelectOfScalar
@@ -33,6 +33,7 @@ POSTGRESQL_SETTINGS = {
     "statement_timeout": str(STATEMENT_TIMEOUT_MS),
     "idle_in_transaction_session_timeout": "15000",
 }
+_READ_ONLY_TRANSACTION = "25006"  # what a standby says to whoever writes
 READ_ONLY = "tradebox_read_only"  # execution option: SQLite then takes no write lock
 
 
@@ -74,7 +75,7 @@ def make_engine(url: str) -> Engine:
         prepare_sqlite(engine)
         return engine
     options = " ".join(f"-c {name}={value}" for name, value in POSTGRESQL_SETTINGS.items())
-    return create_engine(
+    engine = create_engine(
         address.set(drivername="postgresql+psycopg2"),
         pool_size=POOL_SIZE,
         max_overflow=0,
@@ -83,6 +84,23 @@ def make_engine(url: str) -> Engine:
         pool_pre_ping=True,
         connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "options": options},
     )
+    leave_read_only_servers(engine)
+    return engine
+
+
+def leave_read_only_servers(engine: Engine) -> None:
+    """Give up all connections once one of them turns out to lead to a server that takes no writes.
+
+    In a failover the address may still be the old primary's, a standby by now, when we connect
+    again. It answers every ping, so without this the pool would stay with it for ever.
+    """
+
+    @event.listens_for(engine, "handle_error")
+    def _refused(context: ExceptionContext) -> None:
+        error = context.original_exception
+        code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+        if code == _READ_ONLY_TRANSACTION:
+            context.is_disconnect = True
 
 
 def make_private_file(address: URL) -> None:

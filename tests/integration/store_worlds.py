@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
 
 import psycopg2
 from alembic import command
@@ -147,11 +149,23 @@ def ended(at_ms: int = START_MS + 60_000) -> StepFunction:
 
 def terminate_all(url: str) -> None:
     """Cut every connection to this database but our own, as a restart of the server does."""
-    connection = psycopg2.connect(url)
+    _execute(
+        url,
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+
+
+def takes_writes(url: str, word: Literal["on", "off"]) -> None:
+    """Let connections that are made from now on be to a primary, or as to a standby."""
+    is_off = "off" if word == "on" else "on"
+    name = urlsplit(url).path.removeprefix("/")
+    _execute(url, f'ALTER DATABASE "{name}" SET default_transaction_read_only = {is_off}')
+
+
+def _execute(url: str, statement: str) -> None:
+    connection = psycopg2.connect(url, options="-c default_transaction_read_only=off")
     connection.autocommit = True
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+        cursor.execute(statement)
     connection.close()

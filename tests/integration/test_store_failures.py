@@ -37,6 +37,7 @@ from tests.integration.store_worlds import (
     changed,
     funded,
     new_cycle,
+    takes_writes,
     terminate_all,
 )
 from tests.orphans import ends_with_us
@@ -323,6 +324,22 @@ class TestTheDatabaseIsAway:
         assert await on_postgres.store.load(cycle.cycle_id) == cycle
         step = await on_postgres.store.update(cycle.cycle_id, funded(2), lease=None)
         assert step.before == cycle
+
+    async def test_a_server_that_takes_no_writes_is_left_once_the_address_is_another_s(
+        self, on_postgres: Process
+    ) -> None:
+        """As a standby is during a failover; it answers reads and pings."""
+        store = on_postgres.store
+        cycle = await begun(store)
+        takes_writes(on_postgres.url, "off")
+        terminate_all(on_postgres.url)
+        with pytest.raises(StoreUnavailable, match="read-only"):
+            await store.record_webhook(PAYLOAD, received_at_ms=START_MS)
+        assert await store.load(cycle.cycle_id) == cycle
+        with pytest.raises(StoreUnavailable, match="read-only"):
+            await store.update(cycle.cycle_id, funded(1), lease=None)
+        takes_writes(on_postgres.url, "on")
+        await store.update(cycle.cycle_id, funded(1), lease=None)
 
     async def test_idle_connections_that_died_are_not_noticed(self, on_postgres: Process) -> None:
         cycle = await begun(on_postgres.store)
