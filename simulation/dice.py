@@ -40,7 +40,18 @@ _ROLES = ("-tp", "-lv", "-hg", "-hs", "-hm", "-cl", "-cs", "-gd", "-en")
 def beginning(seed: int, *, symbol: str | None = None) -> e.History:
     """Return the exchange that the seed's history plays on; nothing has happened on it yet."""
     dice = Random(f"begin {seed}")
-    options: dict[str, object] = {
+    options = drawn_options(dice)
+    return e.History(
+        seed=seed,
+        symbol=symbol or dice.choice(SEED_SYMBOLS),
+        on_hedge_failed=drawn_policy(dice),
+        options=options,
+    )
+
+
+def drawn_options(dice: Random) -> dict[str, object]:
+    """Return how the exchange behaves where sources disagree, and what the account has."""
+    return {
         "wallet": dice.choice(["10000", "10000", "10000", "1000"]),
         "spread_ticks": dice.choice([0, 0, 1]),
         "over_close": dice.choice(["reject", "reject", "cut"]),
@@ -50,22 +61,29 @@ def beginning(seed: int, *, symbol: str | None = None) -> e.History:
         "max_open_algos": dice.choice([200, 200, 200, 200, 1, 2]),
         "maker_fill": dice.choice(["touched", "touched", "through"]),
     }
-    return e.History(
-        seed=seed,
-        symbol=symbol or dice.choice(SEED_SYMBOLS),
-        on_hedge_failed=dice.choice(list(OnHedgeFailed)),
-        options=options,
-    )
+
+
+def drawn_policy(dice: Random) -> OnHedgeFailed:
+    """Return what the installation does about a hedge that failed."""
+    return dice.choice(list(OnHedgeFailed))
 
 
 class Dice:
     """Draws one event after the other for a stage."""
 
     def __init__(
-        self, history: e.History, stage: Stage, *, path: Iterator[Decimal] | None = None
+        self,
+        history: e.History,
+        stage: Stage,
+        *,
+        path: Iterator[Decimal] | None = None,
+        salt: str = "",
     ) -> None:
-        """Prepare the dice of a seed; `path` gives recorded prices in place of drawn ones."""
-        self._dice = Random(f"play {history.seed}")
+        """Prepare the dice of a seed.
+
+        `path` gives recorded prices in place of drawn ones; `salt` makes one seed's dice differ.
+        """
+        self._dice = Random(f"play {history.seed}{salt}")
         self._stage = stage
         self._path = path
         self._rules: SymbolRules = BUILT_IN[history.symbol]
@@ -74,27 +92,31 @@ class Dice:
         self._wallet = D(str(history.options.get("wallet", "10000")))
         self._wildness, self._calm = 1.0, 0.1
 
-    def cycle(self) -> Iterator[e.Event]:
+    def cycle(self) -> Iterator[e.OfOneSymbol]:
         """Yield the events of one cycle, from its alert to its end."""
         dice = self._dice
-        # Some cycles are quiet, with a fault here and there; on others nothing works for long.
-        self._wildness = dice.choice([0.0, 0.2, 1, 1, 3])
-        self._calm = dice.choice([0.03, 0.1])
-        yield from self._begin()
+        self.draw_mood()
+        yield from self.begin()
         for _ in range(dice.choice([15, 30, MOST_EVENTS_A_CYCLE])):
             newest = self._stage.newest
             if newest is not None and not newest.is_open:
                 break
-            yield from self._happening()
+            yield from self.happening()
             if dice.random() < self._calm:
                 yield e.ClearUp()
         if dice.random() < 0.15 * self._wildness:
             yield from self._haunt()
         yield e.End()
 
+    def draw_mood(self) -> None:
+        """Some cycles are quiet, with a fault here and there; on others nothing works for long."""
+        self._wildness = self._dice.choice([0.0, 0.2, 1, 1, 3])
+        self._calm = self._dice.choice([0.03, 0.1])
+
     # --- An alert ---
 
-    def _begin(self) -> Iterator[e.Event]:
+    def begin(self) -> Iterator[e.OfOneSymbol]:
+        """Let an alert come, and the market go on around it."""
         dice = self._dice
         yield self._trade_at(self._price)
         if dice.random() < 0.1 * self._wildness:
@@ -111,7 +133,7 @@ class Dice:
         yield e.Wait(ms=dice.choice([150, 1_000, 1_000, 12_000]))
         yield e.Liquidity(quantity=None)
 
-    def _entry_disturbed(self) -> e.Event:
+    def _entry_disturbed(self) -> e.OfOneSymbol:
         dice = self._dice
         if dice.random() < 0.3:  # refused for the moment until it is too late
             return e.Disturb(
@@ -185,7 +207,8 @@ class Dice:
 
     # --- What happens ---
 
-    def _happening(self) -> Iterator[e.Event]:
+    def happening(self) -> Iterator[e.OfOneSymbol]:
+        """Let something happen to the cycle, and a while pass."""
         weights = [w if h in MARKET else w * self._wildness for h, w in HAPPENINGS]
         chosen = self._dice.choices([h for h, _ in HAPPENINGS], weights)[0]
         yield from chosen(self)
@@ -193,24 +216,24 @@ class Dice:
         if wait_ms:
             yield e.Wait(ms=wait_ms)
 
-    def drift(self) -> Iterator[e.Event]:
+    def drift(self) -> Iterator[e.OfOneSymbol]:
         """Trade on, a little away."""
         for _ in range(self._dice.randint(1, 6)):
             yield from self._move(self._dice.gauss(-0.0001, 0.0008))
 
-    def jump(self) -> Iterator[e.Event]:
+    def jump(self) -> Iterator[e.OfOneSymbol]:
         """Trade far away at once."""
         changes = [-0.03, -0.015, -0.006, -0.004, 0.003, 0.01]
         yield from self._move(self._dice.choice(changes))
 
-    def climb(self) -> Iterator[e.Event]:
+    def climb(self) -> Iterator[e.OfOneSymbol]:
         """Trade up in small steps and back a little, as trailing stops live on."""
         for _ in range(self._dice.randint(2, 5)):
             yield from self._move(abs(self._dice.gauss(0.0006, 0.0004)))
         if self._dice.random() < 0.5:
             yield from self._move(-0.0013)
 
-    def go_to_where_it_matters(self) -> Iterator[e.Event]:
+    def go_to_where_it_matters(self) -> Iterator[e.OfOneSymbol]:
         """Trade where an order of ours rests, or a tick beside it; seldom where it ends all."""
         cycle, dice = self._stage.newest, self._dice
         is_end_near = dice.random() < 0.1
@@ -224,7 +247,7 @@ class Dice:
             self._price = max(self._rules.tick, dice.choice(prices) + beside)
             yield self._trade_at(self._price)
 
-    def come_back(self) -> Iterator[e.Event]:
+    def come_back(self) -> Iterator[e.OfOneSymbol]:
         """Trade where the average is, or at the trailing stop: the price turned."""
         cycle = self._stage.newest
         if cycle is None or not cycle.long.quantity:
@@ -234,12 +257,12 @@ class Dice:
         self._price = up(goal, self._rules.tick)
         yield self._trade_at(self._price)
 
-    def thin_out(self) -> Iterator[e.Event]:
+    def thin_out(self) -> Iterator[e.OfOneSymbol]:
         """Let takers find little, or all they ask for again."""
         notional = self._dice.choice([None, 100, 3_000])
         yield e.Liquidity(quantity=None if notional is None else self._amount(notional))
 
-    def _move(self, change: float) -> Iterator[e.Event]:
+    def _move(self, change: float) -> Iterator[e.OfOneSymbol]:
         recorded = None if self._path is None else next(self._path, None)
         if recorded is not None:
             self._price = recorded
@@ -251,7 +274,7 @@ class Dice:
         if wait_ms:
             yield e.Wait(ms=wait_ms)
 
-    def _trade_at(self, price: Decimal) -> e.Event:
+    def _trade_at(self, price: Decimal) -> e.OfOneSymbol:
         is_small = self._dice.random() < 0.4
         notional = self._dice.choice([60, 240]) if is_small else 60_000_000
         return e.Trade(price=price, quantity=self._amount(notional))
@@ -262,7 +285,7 @@ class Dice:
 
     # --- The wire ---
 
-    def lose_or_delay(self) -> Iterator[e.Event]:
+    def lose_or_delay(self) -> Iterator[e.OfOneSymbol]:
         """Let something happen to the next requests on their way."""
         dice = self._dice
         yield e.Disturb(
@@ -273,7 +296,7 @@ class Dice:
             delay_ms=dice.choice([100, 1_000, 3_000, 7_000]),
         )
 
-    def refuse(self) -> Iterator[e.Event]:
+    def refuse(self) -> Iterator[e.OfOneSymbol]:
         """Let the exchange refuse the next requests of a kind."""
         yield e.Disturb(
             kind=FaultKind.ANSWERED,
@@ -283,7 +306,7 @@ class Dice:
             body=_refusal(self._dice.choice(REFUSALS)),
         )
 
-    def say_nothing(self) -> Iterator[e.Event]:
+    def say_nothing(self) -> Iterator[e.OfOneSymbol]:
         """Let reads be answered by something that says nothing, or is empty."""
         paths = [
             "positionRisk",
@@ -306,7 +329,7 @@ class Dice:
         if self._dice.random() < 0.5:
             yield e.Kill(down_ms=500)  # its start asks for everything
 
-    def hide(self) -> Iterator[e.Event]:
+    def hide(self) -> Iterator[e.OfOneSymbol]:
         """Let a person trade while neither the stream nor the list of executions shows it."""
         yield e.NewWeather(low_ms=5, high_ms=20, keeps_order=True, doubled=0.0, lost=1.0)
         yield e.Disturb(
@@ -317,7 +340,7 @@ class Dice:
         yield e.Wait(ms=self._dice.choice([1_000, 12_000]))
         yield e.NewWeather(low_ms=5, high_ms=20, keeps_order=True, doubled=0.0, lost=0.0)
 
-    def change_the_weather(self) -> Iterator[e.Event]:
+    def change_the_weather(self) -> Iterator[e.OfOneSymbol]:
         """Let events come twice, late, in any order, or not at all."""
         dice = self._dice
         low, high = sorted(dice.choices([5, 50, 1_000, 4_000], k=2))
@@ -329,11 +352,11 @@ class Dice:
             lost=dice.choice([0.0, 0.0, 0.3, 1.0]),
         )
 
-    def break_off(self) -> Iterator[e.Event]:
+    def break_off(self) -> Iterator[e.OfOneSymbol]:
         """Lose both streams for a while."""
         yield e.BreakOff(ms=self._dice.choice([500, 5_000, 40_000]))
 
-    def lag(self) -> Iterator[e.Event]:
+    def lag(self) -> Iterator[e.OfOneSymbol]:
         """Answer reads from the present picture for a while."""
         yield e.Lag(ms=self._dice.choice([500, 2_000, 5_000]))
         if self._dice.random() < 0.4:  # and look at everything meanwhile
@@ -343,16 +366,16 @@ class Dice:
 
     # --- Our own house ---
 
-    def die(self) -> Iterator[e.Event]:
+    def die(self) -> Iterator[e.OfOneSymbol]:
         """Kill the monitor; it is back a little later."""
         yield e.Kill(down_ms=self._dice.choice([500, 5_000, 30_000]))
 
-    def die_soon(self) -> Iterator[e.Event]:
+    def die_soon(self) -> Iterator[e.OfOneSymbol]:
         """Kill the monitor within one of its next steps."""
         moment = self._dice.choice(list(Moment))
         yield e.KillSoon(steps=self._dice.randint(1, 3), moment=moment)
 
-    def lose_the_database(self) -> Iterator[e.Event]:
+    def lose_the_database(self) -> Iterator[e.OfOneSymbol]:
         """Let a few transactions fail, before or after their commit."""
         yield e.LoseDatabase(
             operation=self._dice.choice(["update", "update", "begin_cycle", "load_open"]),
@@ -362,7 +385,7 @@ class Dice:
 
     # --- People, and the exchange itself ---
 
-    def ask(self) -> Iterator[e.Event]:
+    def ask(self) -> Iterator[e.OfOneSymbol]:
         """Let the operator ask for something."""
         is_ending = self._dice.random() < 0.1
         actions = [a for a in OperatorAction if is_ending or a not in _ENDING]
@@ -372,22 +395,22 @@ class Dice:
             yield e.Wait(ms=1_000)
             yield from self.go_to_where_it_matters()
 
-    def let_go(self) -> Iterator[e.Event]:
+    def let_go(self) -> Iterator[e.OfOneSymbol]:
         """Let the operator end his pause, and put his hands back on."""
         for action in (OperatorAction.RESUME, OperatorAction.HANDS_ON, OperatorAction.ALLOW_HEDGES):
             yield e.Ask(action=action)
 
-    def cancel_by_hand(self) -> Iterator[e.Event]:
+    def cancel_by_hand(self) -> Iterator[e.OfOneSymbol]:
         """Let a person cancel one of the open orders."""
         for part in self._one_open():
             yield e.CancelByHand(order=part)
 
-    def expire(self) -> Iterator[e.Event]:
+    def expire(self) -> Iterator[e.OfOneSymbol]:
         """Let the exchange end one of the open orders."""
         for part in self._one_open(begun_first=True):
             yield e.Expire(order=part, is_self_trade=self._dice.random() < 0.5)
 
-    def trade_by_hand(self) -> Iterator[e.Event]:
+    def trade_by_hand(self) -> Iterator[e.OfOneSymbol]:
         """Let a person close a part of a side, offer a part of LONG, or open more."""
         some = self._amount(self._dice.choice([60, 120, 600]))
         limit = up(self._price * D("1.004"), self._rules.tick)
@@ -402,7 +425,7 @@ class Dice:
         )
         yield e.TradeByHand(side=side, position_side=position_side, quantity=some, price=price)
 
-    def add_by_hand(self) -> Iterator[e.Event]:
+    def add_by_hand(self) -> Iterator[e.OfOneSymbol]:
         """Let a person buy while it trails, or sell more SHORT: the entry is another one then."""
         cycle = self._stage.newest
         some = self._amount(self._dice.choice([120, 600]))
@@ -411,14 +434,23 @@ class Dice:
         elif cycle is not None and cycle.short.quantity:
             yield e.TradeByHand(side="SELL", position_side="SHORT", quantity=some)
 
-    def offer_by_hand(self) -> Iterator[e.Event]:
+    def buy_by_hand(self, notional: int) -> Iterator[e.OfOneSymbol]:
+        """Let a person buy for that much quote beside the cycle, and sell it again or not."""
+        some = self._amount(notional)
+        yield e.TradeByHand(side="BUY", position_side="LONG", quantity=some)
+        yield e.Wait(ms=self._dice.choice([1_000, 3_000]))
+        yield from self.drift()
+        if self._dice.random() < 0.5:
+            yield e.TradeByHand(side="SELL", position_side="LONG", quantity=some)
+
+    def offer_by_hand(self) -> Iterator[e.OfOneSymbol]:
         """Let a person offer a part of LONG in the place of our take-profit."""
         some = self._amount(self._dice.choice([60, 120]))
         limit = up(self._price * D("1.004"), self._rules.tick)
         yield e.CancelByHand(order="-tp0-")
         yield e.TradeByHand(side="SELL", position_side="LONG", quantity=some, price=limit)
 
-    def close_by_hand(self) -> Iterator[e.Event]:
+    def close_by_hand(self) -> Iterator[e.OfOneSymbol]:
         """Let a person close a whole side."""
         side, position_side = self._dice.choice([("SELL", "LONG"), ("BUY", "SHORT")])
         held = self._stage.world.position(self._rules.symbol, position_side)
@@ -427,20 +459,20 @@ class Dice:
                 yield e.CancelByHand(order="-tp0-")
             yield e.TradeByHand(side=side, position_side=position_side, quantity=held)
 
-    def settle_funding(self) -> Iterator[e.Event]:
+    def settle_funding(self) -> Iterator[e.OfOneSymbol]:
         """Let funding be paid."""
         yield e.Fund(rate=D(self._dice.choice(["0.0001", "-0.0003"])))
 
-    def deleverage(self) -> Iterator[e.Event]:
+    def deleverage(self) -> Iterator[e.OfOneSymbol]:
         """Let the exchange take a part of a side."""
         quantity = self._amount(self._dice.choice([60, 100_000]))
         yield e.Deleverage(side=self._dice.choice(["LONG", "SHORT"]), quantity=quantity)
 
-    def liquidate(self) -> Iterator[e.Event]:
+    def liquidate(self) -> Iterator[e.OfOneSymbol]:
         """Let the exchange take everything."""
         yield e.Liquidate()
 
-    def _haunt(self) -> Iterator[e.Event]:
+    def _haunt(self) -> Iterator[e.OfOneSymbol]:
         yield e.Wait(ms=self._dice.choice([1_000, 20_000]))
         yield e.Haunt(order=self._dice.choice(["-lv1-", "-en0-"]), quantity=self._amount(130))
 
@@ -461,7 +493,7 @@ def _refusal(code: int) -> str:
 _ENDING = (OperatorAction.CLOSE, OperatorAction.SIGNAL_CLOSE, OperatorAction.CLOSE_LONG)
 
 MARKET = (Dice.drift, Dice.jump, Dice.climb, Dice.go_to_where_it_matters, Dice.come_back)
-Happening = Callable[[Dice], Iterator[e.Event]]
+Happening = Callable[[Dice], Iterator[e.OfOneSymbol]]
 HAPPENINGS: tuple[tuple[Happening, float], ...] = (
     (Dice.drift, 8),
     (Dice.jump, 2),

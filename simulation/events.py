@@ -13,8 +13,10 @@ import msgspec
 
 from core.clients.memory_store import Moment as StoreMoment
 from core.domain.cycle import OperatorAction
+from core.domain.guards import NO_GUARDS, Guards
 from core.domain.settings import CycleSettings, OnHedgeFailed
 from simulation.faults import FaultKind
+from simulation.loop import START_MS
 from simulation.stage import Moment
 
 VERSION: Final = 1
@@ -158,6 +160,32 @@ class Haunt(msgspec.Struct, frozen=True, tag="haunt"):
     quantity: Decimal
 
 
+class Freeze(msgspec.Struct, frozen=True, tag="freeze"):
+    """One of the account's monitors is frozen, with what it has in hand, and thawed later."""
+
+    monitor: int
+    ms: int
+
+
+class SetDatabaseClock(msgspec.Struct, frozen=True, tag="set_database_clock"):
+    """The database's clock is set ahead, or back."""
+
+    ms: int
+
+
+class SlowDatabase(msgspec.Struct, frozen=True, tag="slow_database"):
+    """For a while every transaction takes so long to arrive, and its answer as long again."""
+
+    latency_ms: int
+    ms: int
+
+
+class ThrowSwitch(msgspec.Struct, frozen=True, tag="throw_switch"):
+    """A person throws the account's kill switch, or takes it back."""
+
+    is_on: bool
+
+
 class ClearUp(msgspec.Struct, frozen=True, tag="clear_up"):
     """Nothing goes wrong for a while; then everything has to be in its place."""
 
@@ -167,7 +195,7 @@ class End(msgspec.Struct, frozen=True, tag="end"):
 
 
 FromOutside = Ask | CancelByHand | Expire | TradeByHand | Fund | Deleverage | Liquidate | Haunt
-Event = (
+OfOneSymbol = (
     Wait
     | Alert
     | Trade
@@ -185,12 +213,31 @@ Event = (
 )
 
 
+class On(msgspec.Struct, frozen=True, tag="on"):
+    """In an account of several symbols, what happens to one of them."""
+
+    symbol: str
+    event: OfOneSymbol
+
+
+OfAccount = On | Freeze | SetDatabaseClock | SlowDatabase | ThrowSwitch
+Event = OfOneSymbol | OfAccount
+
+
 class History(msgspec.Struct, frozen=True, kw_only=True):
-    """One seed's story: the exchange it plays on, and what happens."""
+    """One seed's story: the exchange it plays on, and what happens.
+
+    With `symbols` it is an account's, whose monitors hold leases; else one symbol's, without them.
+    """
 
     version: int = VERSION
     seed: int
     symbol: str
+    symbols: tuple[str, ...] = ()
+    monitors: int = 0
+    guards: Guards = NO_GUARDS
+    min_liquidation_distance: Decimal | None = None
+    start_ms: int = START_MS
     on_hedge_failed: OnHedgeFailed = OnHedgeFailed.HOLD
     options: Mapping[str, Any] = {}  # of `paper.world.World`; amounts as text
     events: tuple[Event, ...] = ()

@@ -7,6 +7,7 @@ answers which question, what an answer means) is the same code that talks to the
 import asyncio
 import random
 from collections.abc import Callable
+from contextvars import Context
 
 import msgspec
 
@@ -33,14 +34,19 @@ class SimulatedGateway(BinanceGateway):
         *,
         latency_ms: tuple[int, int] = _DEFAULT_LATENCY_MS,
         seed: int = 0,
+        on_send: Callable[[Call], None] = lambda call: None,
         after_request: Callable[[], None] = lambda: None,
     ) -> None:
-        """Connect to `world`; `after_request` is called whenever a request was carried out."""
+        """Connect to `world`.
+
+        `on_send` is told of each call as it leaves; `after_request` is called whenever a request
+        was carried out.
+        """
         self.faults = Faults()
         self.sent: list[Call] = []  # every call that left, for tests to look at
         super().__init__(
             _SimulatedTransport(
-                world, clock, self.faults, self.sent, latency_ms, seed, after_request
+                world, clock, self.faults, self.sent, latency_ms, seed, on_send, after_request
             )
         )
 
@@ -54,6 +60,7 @@ class _SimulatedTransport:
         sent: list[Call],
         latency_ms: tuple[int, int],
         seed: int,
+        on_send: Callable[[Call], None],
         after_request: Callable[[], None],
     ) -> None:
         self._world = world
@@ -62,6 +69,7 @@ class _SimulatedTransport:
         self._sent = sent
         self._latency_ms = latency_ms
         self._random = random.Random(seed)
+        self._on_send = on_send
         self._after_request = after_request
 
     def now_ms(self) -> int:
@@ -78,6 +86,7 @@ class _SimulatedTransport:
         if call.timestamp_ms is not None and now_ms - call.timestamp_ms > LATEST_START_MS:
             raise RequestTooLate(f"{now_ms - call.timestamp_ms} ms after its timestamp")
         self._sent.append(call)
+        self._on_send(call)
         answer = await self._answer(call, now_ms)
         if answer.is_success:
             return answer.body
@@ -138,7 +147,9 @@ class _SimulatedTransport:
 
     def _later(self, extra_ms: int, act: Callable[[], None]) -> None:
         way_ms = self._random.randint(*self._latency_ms) / 2
-        asyncio.get_running_loop().call_later((way_ms + extra_ms) / 1000, act)
+        loop = asyncio.get_running_loop()
+        # Outside of whoever sent it: what is on its way arrives although its sender is frozen.
+        loop.call_later((way_ms + extra_ms) / 1000, act, context=Context())
 
 
 def _run_out(answered: asyncio.Future[RestAnswer | None]) -> None:

@@ -80,7 +80,7 @@ def prove_books(stage: Stage, *, with_journal: bool = True, is_haunted: bool = F
     `is_haunted`: the exchange itself executed an order twice.
     """
     cycle = stage.cycle
-    theirs = {fill.trade_id: fill for fill in _fills_of(stage.world, cycle)}
+    theirs = {fill.trade_id: fill for fill in fills_of(stage.world, cycle)}
     ours = {fill.trade_id: fill for fill in cycle.fills if not fill.is_adjustment}
     name = "the cycle's ledger is the exchange's"
     require(ours.keys() == theirs.keys(), name, f"fills {ours.keys() ^ theirs.keys()}")
@@ -94,7 +94,7 @@ def prove_books(stage: Stage, *, with_journal: bool = True, is_haunted: bool = F
     require(
         ledger.commissions == commissions, name, f"paid {ledger.commissions}, told {commissions}"
     )
-    paid = _funding_of(stage.world, cycle)
+    paid = funding_of(stage.world, cycle)
     require(cycle.funding == paid, name, f"funding {cycle.funding}, told {paid}")
     if not is_haunted:
         _prove_orders(stage.world, cycle)
@@ -105,7 +105,7 @@ def prove_books(stage: Stage, *, with_journal: bool = True, is_haunted: bool = F
 
 def _prove_orders(world: World, cycle: Cycle) -> None:
     """Check each order's total against the exchange's, and that none was placed twice."""
-    own = [o for o in world.state.orders.values() if o.client_id.startswith(_own(cycle))]
+    own = [o for o in world.state.orders.values() if o.client_id.startswith(own_prefix(cycle))]
     names = Counter(order.client_id for order in own if order.executed)
     doubled = [name for name, count in names.items() if count > 1]
     require(not doubled, "no order is sent twice", doubled)
@@ -134,7 +134,9 @@ def prove_protected(stage: Stage) -> None:
     cycle, world = stage.cycle, stage.world
     long, short = (world.position(stage.symbol, side) for side in ("LONG", "SHORT"))
     held = (cycle.long.quantity, cycle.short.quantity)
-    require(held == (long, short), "the quantities are the exchange's", f"{held} {long, short}")
+    is_ours = cycle.is_open or any(order.executed for order in cycle.orders)
+    is_same = held == (long, short) or not is_ours  # else it is somebody else's
+    require(is_same, "the quantities are the exchange's", f"{held} {long, short}")
     if cycle.phase is not Phase.TRADING or cycle.is_hands_off:
         return
     figures = figures_of(cycle)
@@ -164,7 +166,7 @@ def _prove_take_profit(stage: Stage, cycle: Cycle, figures: Figures | None, long
     name = "LONG has its take-profit, for just its quantity"
     orders = stage.world.state.orders.values()
     sells = [o for o in orders if o.is_open and _is_close_of_long(o, stage.symbol)]
-    own = [o for o in sells if o.client_id.startswith(_own(cycle))]
+    own = [o for o in sells if o.client_id.startswith(own_prefix(cycle))]
     foreign = sum((o.remaining for o in sells if o not in own), ZERO)
     offered = sum((order.remaining for order in own), ZERO)
     require(len(own) <= 1, name, own)
@@ -355,9 +357,12 @@ class Watcher:
             require(sold * trigger <= limit, "SHORT stays within extramarg × leverage", text)
 
     def _read_orders(self, cycle: Cycle) -> None:
-        state, own = self._stage.world.state, _own(cycle)
+        state, own = self._stage.world.state, own_prefix(cycle)
         new = list(islice(state.orders.values(), self._orders_read, None))
         self._orders_read += len(new)
+        symbol = cycle.symbol
+        if any(o.symbol == symbol and o.client_id.startswith("autoclose-") for o in new):
+            self.evidence.happened("liquidation", self._stage.clock.now_ms())
         self._seen.orders += [o for o in new if o.client_id.startswith(own)]
         armed = list(islice(state.algos.values(), self._algos_read, None))
         self._algos_read += len(armed)
@@ -411,6 +416,9 @@ class Watcher:
             require(cycle.phase is Phase.TRADING, name, f"{cycle.phase} (rule 9)")
             require(cycle.long.quantity > 0, name, "without LONG (rules 8 and 12)")
             require(not cycle.account_refused_at_ms, name, "the account is refused (section 7)")
+        if order.role is Role.LEVEL:
+            is_near = any(alarm.key.startswith("near-liquidation") for alarm in cycle.alarms)
+            require(not is_near, "averaging ends where liquidation came near (rule 3)", order)
         if order.role in (Role.HEDGE, Role.HEDGE_MARKET):
             self._check_hedge_placed(cycle, order)
         if order.role is Role.ENTRY:
@@ -598,7 +606,7 @@ class Watcher:
             # What nobody showed was booked from the position: that is all there is to compare.
             held = (stage.world.position(stage.symbol, side) for side in ("LONG", "SHORT"))
             return (cycle.long.quantity, cycle.short.quantity) == tuple(held)
-        return ours == sum(1 for _ in _fills_of(stage.world, cycle))
+        return ours == sum(1 for _ in fills_of(stage.world, cycle))
 
     def _check_told(self, cycle: Cycle) -> None:
         """Check that what a person cancelled was reported."""
@@ -621,7 +629,9 @@ class Watcher:
         before, self._looked_at = self._looked_at, seen
         if before is not None and before[0] is seen[0] and before[1] == seen[1]:
             return True  # nothing is new
-        prove_protected(self._stage)
+        cycle = self._stage.cycle
+        if cycle.is_open or self.evidence.seen.get("hand", 0) < (cycle.ended_at_ms or 0):
+            prove_protected(self._stage)  # what people bought after its end is theirs
         prove_wishes(self._stage)
         return True
 
@@ -665,19 +675,19 @@ def open_orders(world: World, symbol: str) -> list[tuple[str, Decimal]]:
     return [(o.client_id, o.remaining) for o in plain] + [(a.client_id, ZERO) for a in algos]
 
 
-def _own(cycle: Cycle) -> str:
+def own_prefix(cycle: Cycle) -> str:
     return f"tb-{cycle.key}-"
 
 
 def _own_algos(world: World, cycle: Cycle) -> Iterator[AlgoOrder]:
     for algo in world.state.algos.values():
-        if algo.status is AlgoStatus.NEW and algo.client_id.startswith(_own(cycle)):
+        if algo.status is AlgoStatus.NEW and algo.client_id.startswith(own_prefix(cycle)):
             yield algo
 
 
-def _fills_of(world: World, cycle: Cycle) -> Iterator[PaperFill]:
+def fills_of(world: World, cycle: Cycle) -> Iterator[PaperFill]:
     """Yield the executions of the symbol while the cycle was open, and its own later ones."""
-    since, own = cycle.accepted_at_ms, _own(cycle)
+    since, own = cycle.accepted_at_ms, own_prefix(cycle)
     until = 2**63 if cycle.ended_at_ms is None else cycle.ended_at_ms
     if not cycle.is_open and not any(order.executed for order in cycle.orders):
         until = 0  # what others did before it came to anything is not its business
@@ -687,7 +697,7 @@ def _fills_of(world: World, cycle: Cycle) -> Iterator[PaperFill]:
             yield fill
 
 
-def _funding_of(world: World, cycle: Cycle) -> Decimal:
+def funding_of(world: World, cycle: Cycle) -> Decimal:
     until = cycle.ended_at_ms
     legs = (
         entry

@@ -5,6 +5,7 @@ what was recorded happens again.
 """
 
 import asyncio
+from collections.abc import Callable
 from decimal import Decimal
 from typing import assert_never
 
@@ -23,6 +24,7 @@ from simulation.streams import Weather
 # How long all may take to come to rest in clear weather, step by step: back-offs grow to a minute,
 # and what no event told is found by the check a minute later.
 CLEARS_WITHIN_S = (4, 8, 65, 150, 150, 150)
+TO_CLOSE = (OperatorAction.HANDS_ON, OperatorAction.RESUME, OperatorAction.CLOSE)
 HOUR_MS = 3_600_000
 _JUDGED_WITHIN_S = 0.001  # no answer and no account event is that fast
 
@@ -30,25 +32,44 @@ _JUDGED_WITHIN_S = 0.001  # no answer and no account event is that fast
 class Player:
     """Plays events on a stage; each may raise `Broken`."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, *, also: Callable[[Cycle], None] = lambda cycle: None) -> None:
+        """Play on a stage; `also` judges a cycle that a trade met at rest, and that goes on."""
         self.stage = stage
         self.watcher: Watcher = watch(stage, knows_causes=True)
+        self.everywhere = [self.watcher.evidence]  # of all symbols of the account
+        self._also = also
         self.cycles = 0  # ended and proven
         self.events = 0
         self._proven_id = 0
 
+    @property
+    def steps(self) -> int:
+        """Return how many steps the engine took."""
+        return len(self.stage.steps)
+
+    @property
+    def looks(self) -> int:
+        """Return how often all was quiet and in its place."""
+        return self.watcher.looks
+
+    @property
+    def told(self) -> list[str]:
+        """Return what happened, for people."""
+        return self.stage.told
+
     async def play(self, event: e.Event) -> None:
         """Let one event happen, then look at everything."""
+        assert not isinstance(event, e.OfAccount), f"{event} is of an account's history"
         self.events += 1
         try:
             await self._happen(event)
         except RefusedError as refusal:  # a person asked for what the exchange does not do
-            self.stage.told.append(f"by hand: {refusal}")
+            self.stage.tell(f"by hand: {refusal}")
         self.stage.streams.pump()
         self.stage.raise_failure()
         self.watcher.look()
 
-    async def _happen(self, event: e.Event) -> None:  # noqa: C901 - one flat table
+    async def _happen(self, event: e.OfOneSymbol) -> None:  # noqa: C901 - one flat table
         stage, now_ms = self.stage, self.stage.clock.now_ms()
         match event:
             case e.Wait(ms=ms):
@@ -74,7 +95,7 @@ class Player:
                 asyncio.get_running_loop().call_later(ms / 1000, stage.market.connect)
             case e.Lag(ms=ms):
                 stage.world.freeze_reads(now_ms + ms)
-                self._saw("kept-hidden", "kept-fills-hidden")
+                self._saw_everywhere("kept-hidden", "kept-fills-hidden")
             case e.Kill(down_ms=down_ms):
                 await self._kill(down_ms)
             case e.KillSoon(steps=steps, moment=moment):
@@ -113,7 +134,7 @@ class Player:
                     self._saw("adl")
                     stage.world.adl(stage.symbol, side, quantity, now_ms)
             case e.Liquidate():
-                self._saw("liquidation")
+                self._saw_everywhere("liquidation")
                 stage.world.liquidate(now_ms)
             case e.Haunt(order=part, quantity=quantity):
                 self._haunt(part, quantity, now_ms)
@@ -123,6 +144,11 @@ class Player:
     def _saw(self, *names: str) -> None:
         for name in names:
             self.watcher.evidence.happened(name, self.stage.clock.now_ms())
+
+    def _saw_everywhere(self, *names: str) -> None:
+        for evidence in self.everywhere:
+            for name in names:
+                evidence.happened(name, self.stage.clock.now_ms())
 
     # --- The API ---
 
@@ -169,6 +195,8 @@ class Player:
         require(closed == verdict.reason, name, text)
         if closed is None:
             require(cycle.trailing_stop == verdict.trailing_stop, name, text)
+        if closed is None:
+            self._also(cycle)
         if closed is None and verdict.stops_levels and cycle.grid is not None:
             resting = {o.number for o in cycle.orders if o.role == "level" and not o.is_over}
             full = {o.number for o in cycle.orders if o.role == "level" and o.ended_by == "filled"}
@@ -179,9 +207,9 @@ class Player:
 
     def _disturb(self, event: e.Disturb) -> None:
         if event.method in ("", "get"):
-            self._saw("kept-hidden")
+            self._saw_everywhere("kept-hidden")
             if event.path in "userTrades":  # or of any path
-                self._saw("kept-fills-hidden")
+                self._saw_everywhere("kept-fills-hidden")
         self.stage.gateway.faults.add(
             Fault(
                 kind=event.kind,
@@ -260,14 +288,21 @@ class Player:
 
     async def _clear_up(self) -> None:
         """Let nothing go wrong; what is held must then have its exits, and no cycle be stuck."""
-        stage = self.stage
-        stage.market.calm()
-        stage.world.set_liquidity(stage.symbol, None)
+        self.calm()
         for seconds in CLEARS_WITHIN_S:
-            await stage.settle(seconds)
-            if self._is_at_rest():
+            await self.stage.settle(seconds)
+            if self.is_at_rest():
                 break
-        cycle = stage.newest
+        self.prove_rest()
+
+    def calm(self) -> None:
+        """Let nothing go wrong from now on."""
+        self.stage.market.calm()
+        self.stage.world.set_liquidity(self.stage.symbol, None)
+
+    def prove_rest(self) -> None:
+        """Check that nothing is left to be done, or that an alarm says why."""
+        stage, cycle = self.stage, self.stage.newest
         if cycle is None or cycle.is_hands_off:
             return
         text = f"{cycle.phase} {stage.told[-10:]}"
@@ -279,23 +314,35 @@ class Player:
 
     async def _end(self) -> None:
         """Let the operator close what is open, prove the books, and let people go home."""
+        await self._clear_up()
+        for action in TO_CLOSE:
+            if await self.ask_if_open(action):
+                await self.stage.settle(1)
+        await self._clear_up()
+        self.prove_end()
+        self.go_home()
+
+    async def ask_if_open(self, action: OperatorAction) -> bool:
+        """Let the operator ask for something if a cycle is open; return whether one is."""
+        newest = self.stage.newest
+        if newest is None or not newest.is_open:
+            return False
+        self._saw(f"asked-{action}")
+        await self.stage.request(action)
+        return True
+
+    def prove_end(self) -> None:
+        """Check that the newest cycle has ended, and left nothing."""
         stage = self.stage
-        await self._clear_up()
-        for action in (OperatorAction.HANDS_ON, OperatorAction.RESUME, OperatorAction.CLOSE):
-            if stage.newest is not None and stage.newest.is_open:
-                self._saw(f"asked-{action}")
-                await stage.request(action)
-                await stage.settle(1)
-        await self._clear_up()
         if stage.newest is not None:
             prove_ended_newest = stage.newest.phase is Phase.ENDED
             require(prove_ended_newest, "no cycle is stuck without an alarm", stage.told[-10:])
             if self.watcher.evidence.has("haunted") and not self.watcher.evidence.has("hand"):
                 held = stage.world.position(stage.symbol, "LONG")
                 require(not held, "what opens after the end is closed (section 4)", held)
-        self._go_home()
 
-    def _is_at_rest(self) -> bool:
+    def is_at_rest(self) -> bool:
+        """Return whether nothing is under way, and everything in its place."""
         cycle = self.stage.newest
         return cycle is None or (self.watcher.look() and cycle.phase is not Phase.CLOSING)
 
@@ -325,7 +372,7 @@ class Player:
             is_haunted=self.watcher.evidence.has("haunted"),
         )
 
-    def _go_home(self) -> None:
+    def go_home(self) -> None:
         """Let people cancel and close what they did after the cycle had ended."""
         stage, now_ms = self.stage, self.stage.clock.now_ms()
         for name in open_names(stage.world, stage.symbol):

@@ -17,6 +17,7 @@ from typing import Any
 
 from core.clients.memory_store import FailureHook, MemoryCycleStore, never_fails
 from core.clients.memory_store import Moment as StoreMoment
+from core.clients.rest_call import Call
 from core.domain.band import Band
 from core.domain.cycle import Cycle, OperatorAction, OperatorAsked
 from core.domain.diff import commands
@@ -84,21 +85,26 @@ class Market:
             seed=seed,
         )
         self.gateway = SimulatedGateway(
-            self.world, self.clock, seed=seed, after_request=self._after_request
+            self.world,
+            self.clock,
+            seed=seed,
+            on_send=self.sending,
+            after_request=self._after_request,
         )
         self.fail: FailureHook = never_fails
-        self.store = MemoryCycleStore(now_ms=self.clock.now_ms, fail=self._stored)
+        self.store = self._make_store()
 
     @property
     def is_failing(self) -> bool:
-        """Return whether transactions may fail."""
-        return self.fail is not never_fails
+        """Return whether transactions may fail, or take their time."""
+        return self.fail is not never_fails or self.store.latency_s > 0
 
     def calm(self) -> None:
         """Let nothing go wrong from now on."""
         self.gateway.faults.clear()
         self.streams.weather = Weather()
         self.fail = never_fails
+        self.store.latency_s = 0.0
         self.world.thaw_reads()
         self.connect()
 
@@ -113,6 +119,16 @@ class Market:
         self.streams.is_connected = True
         for stage in self.stages.values():
             stage.check_now.set()
+
+    def _make_store(self) -> MemoryCycleStore:
+        return MemoryCycleStore(now_ms=self.database_ms, fail=self._stored)
+
+    def database_ms(self) -> int:
+        """Return the database's clock."""
+        return self.clock.now_ms()
+
+    def sending(self, call: Call) -> None:
+        """Take note of a call that leaves."""
 
     def _stored(self, operation: str, moment: StoreMoment) -> None:
         """Tell the monitors of rows that the API and people wrote, as the database does."""
@@ -159,7 +175,8 @@ class Stage:
         self.steps: list[Step] = []
         self.after_step: list[Callable[[Step], None]] = []  # invariants; may raise
         self.check_now = asyncio.Event()
-        self.is_alive = False
+        self._desk: Desk | None = None
+        self._is_alive = False
         self._seed = seed
         self._random = Random(seed)
         self._given = market
@@ -224,8 +241,12 @@ class Stage:
         try:
             return (await open_long_position(self.entries, ordered)).cycle
         except (TradeboxError, ExceptionGroup) as refused:
-            self.told.append(f"alert: {refused}")
+            self.tell(f"alert: {refused}")
+            self._refused(settings, refused)
             return None
+
+    def _refused(self, settings: CycleSettings, error: Exception) -> None:
+        """Take note of why nothing was opened."""
 
     def _new_key(self, now_ms: int) -> str:
         self._cycles_begun += 1
@@ -264,13 +285,13 @@ class Stage:
             on_step=self._on_step,
             on_unknown_cycle=lambda symbol, name: self.poll_soon(at_once=True),
         )
-        self.desk = Desk(self.symbol, around)
-        self.is_alive = True
-        self._running = asyncio.get_running_loop().create_task(self.desk.run())
+        self._desk = desk = Desk(self.symbol, around)
+        self._is_alive = True
+        self._running = asyncio.get_running_loop().create_task(desk.run())
         self._running.add_done_callback(self._desk_ended)
 
     async def _stop_desk(self) -> None:
-        self.is_alive = False
+        self._is_alive = False
         self.band.want_all()
         if self._running is not None:
             self._running.cancel()
@@ -283,10 +304,10 @@ class Stage:
     def _desk_ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if isinstance(error, KilledError):
-            self.is_alive = False
+            self._is_alive = False
             self.keep(self._revive())
         elif error is not None:
-            self._failure = self._failure or error
+            self.fail(error)
 
     async def _revive(self) -> None:
         self.deaths += 1
@@ -364,7 +385,7 @@ class Stage:
                 cycle.cycle_id, action, asked_by="operator", asked_at_ms=now_ms
             )
         except StoreError as error:
-            self.told.append(f"operator: {error}")
+            self.tell(f"operator: {error}")
 
     # --- Time ---
 
@@ -385,6 +406,17 @@ class Stage:
     # --- What to look at ---
 
     @property
+    def desk(self) -> Desk:
+        """Return the desk that decides."""
+        assert self._desk is not None, "no monitor has begun"
+        return self._desk
+
+    @property
+    def is_alive(self) -> bool:
+        """Return whether a monitor runs that decides for the symbol."""
+        return self._is_alive
+
+    @property
     def cycle(self) -> Cycle:
         """Return the newest cycle as it is saved."""
         cycle = self.newest
@@ -397,6 +429,12 @@ class Stage:
         return self.store.newest(self.symbol)
 
     @property
+    def is_open(self) -> bool:
+        """Return whether a cycle is open."""
+        newest = self.newest
+        return newest is not None and newest.is_open
+
+    @property
     def is_quiet(self) -> bool:
         """Return whether nothing is under way and nothing is left to be done."""
         if not self.is_alive or not self.desk.is_idle:
@@ -405,6 +443,10 @@ class Stage:
         if self._looked_at is not cycle:
             self._looked_at, self._was_quiet = cycle, _wants_nothing(cycle)
         return self._was_quiet
+
+    def tell(self, text: str) -> None:
+        """Write down what happened, for people."""
+        self.told.append(text)
 
     # --- Wires ---
 
@@ -440,17 +482,24 @@ class Stage:
             self.band.set(limits.low, limits.high)
 
     def _on_step(self, symbol: str, step: Step) -> None:
+        self._note_step(step)
+        if self._dies_after(step):
+            raise KilledError
+
+    def _note_step(self, step: Step) -> None:
         self.steps.append(step)
-        self.told += [line.text for line in narrate(step)]
+        for line in narrate(step):
+            self.tell(line.text)
         assert len(self.steps) <= MOST_STEPS, "\n".join(self.told[-20:])
         for invariant in self.after_step:
             invariant(step)
+
+    def _dies_after(self, step: Step) -> bool:
+        """Return whether the monitor dies before anything of the step is sent."""
         if self.dies_at is None or len(self.steps) != self.dies_at.step:
-            return
-        if self.dies_at.moment is Moment.SENT and step.requests:
-            self._dies_on_arrival = True
-        else:
-            raise KilledError
+            return False
+        self._dies_on_arrival = self.dies_at.moment is Moment.SENT and bool(step.requests)
+        return not self._dies_on_arrival
 
     def keep(self, work: Coroutine[object, object, None]) -> None:
         """Run `work` beside everything else; what it raises fails the stage."""
@@ -465,8 +514,12 @@ class Stage:
 
     def _kept_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self._failure = self._failure or task.exception()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Take note of what went wrong where nobody waits for it; the first one counts."""
+        self._failure = self._failure or error
 
     def raise_failure(self) -> None:
         """Raise what went wrong unseen, if anything did."""

@@ -416,6 +416,14 @@ class MemoryCycleStore(MemorySafety):
         cycles = (stored.cycle for stored in reversed(self._cycles.values()))
         return next((cycle for cycle in cycles if cycle.symbol == symbol), None)
 
+    def cycles_of(self, symbol: str) -> tuple[Cycle, ...]:
+        """Return all cycles of the symbol as saved, oldest first, for onlookers: never failing."""
+        return tuple(s.cycle for s in self._cycles.values() if s.cycle.symbol == symbol)
+
+    def leases(self) -> Mapping[str, tuple[Lease, int]]:
+        """Return each symbol's last lease and when it runs out, for onlookers: never failing."""
+        return {symbol: (held.lease, held.expires_at_ms) for symbol, held in self._leases.items()}
+
     def told(self, cycle_id: int) -> tuple[Cycle, tuple[Fact, ...]]:
         """Return how a cycle began and its journal, for onlookers: at once, never failing."""
         stored = self._stored(cycle_id)

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 import flows.runtime  # noqa: F401 - Prefect takes seconds; the mutants' processes inherit it
+from tests.simulation.account_mutants import ACCOUNT_MUTANTS
 from tests.simulation.mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -81,6 +82,8 @@ def hunt(mutant: Mutant | None, seeds: Sequence[int]) -> Found:
     if mutant is not None:
         sys.meta_path.insert(0, _Finder(mutant))
     run = importlib.import_module("simulation.run")
+    if mutant in ACCOUNT_MUTANTS:  # nothing of it is in the others
+        seeds = [seed for seed in seeds if seed % run.ACCOUNT_EVERY == 0]
     started, cycles = time.process_time(), 0
     name = "the source as it is" if mutant is None else mutant.name
     for seed in seeds:
@@ -99,7 +102,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seeds", type=int, default=MOST_SEEDS, help="how many, at most")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args(arguments)
-    chosen = [m for m in MUTANTS if not options.names or any(n in m.name for n in options.names)]
+    every = (*MUTANTS, *ACCOUNT_MUTANTS)
+    chosen = [m for m in every if not options.names or any(n in m.name for n in options.names)]
     width = max(len(m.name) for m in chosen)
     _say(f"{'mutant':{width}}  {'rule':22}  seed  step  found by")
     missed = 0

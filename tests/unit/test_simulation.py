@@ -1,6 +1,7 @@
 """The simulation's tools: time that jumps, streams with weather, faults for one request."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from decimal import Decimal as D
 
@@ -13,7 +14,15 @@ from core.translate.events import AccountEvent, OrderNews
 from paper.world import World
 from simulation.faults import Fault, FaultKind
 from simulation.gateway import SimulatedGateway
-from simulation.loop import START_MS, NothingLeftError, NoTimePassesError, VirtualClock, run
+from simulation.loop import (
+    START_MS,
+    NothingLeftError,
+    NoTimePassesError,
+    Process,
+    VirtualClock,
+    run,
+    this_process,
+)
 from simulation.streams import SimulatedStreams, Weather
 
 BTC = "BTCUSDT"
@@ -266,3 +275,55 @@ def test_a_read_without_an_answer_tells_nothing() -> None:
             await stage.gateway.positions(BTC)
 
     run(main())
+
+
+# --- processes ---
+
+
+def test_a_frozen_process_takes_no_step_and_goes_on_by_the_clock_of_then() -> None:
+    async def main() -> list[str]:
+        clock, told, process = VirtualClock(), list[str](), Process()
+        start_ms = clock.now_ms()
+
+        async def work(name: str, seconds: float) -> None:
+            assert this_process() is process
+            await asyncio.sleep(seconds)
+            told.append(f"{name} {clock.now_ms() - start_ms}")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    await asyncio.Event().wait()
+            told.append(f"{name} {clock.now_ms() - start_ms}")
+
+        tasks = [process.start(work("a", 4)), process.start(work("b", 1))]
+        await asyncio.sleep(1.5)
+        process.freeze()
+        process.call_soon(told.append, "heard")
+        await asyncio.sleep(8.5)
+        assert told == ["b 1000"]
+        process.thaw()
+        await asyncio.gather(*tasks)
+        return told
+
+    assert run(main()) == ["b 1000", "heard", "b 10000", "a 10000", "a 12000"]
+
+
+def test_what_is_cancelled_before_its_turn_does_not_happen() -> None:
+    async def main() -> list[str]:
+        told, process = list[str](), Process()
+
+        async def wait() -> None:
+            loop = asyncio.get_running_loop()
+            loop.call_later(1, told.append, "kept")
+            handles.append(loop.call_later(2, told.append, "cancelled"))
+
+        handles: list[asyncio.TimerHandle] = []
+        await process.start(wait())
+        process.freeze()
+        process.call_soon(lambda: handles[0].cancel())
+        await asyncio.sleep(5)
+        assert told == []
+        process.thaw()
+        await asyncio.sleep(1)
+        return told
+
+    assert run(main()) == ["kept"]
