@@ -83,6 +83,7 @@ _CLOSER_REASONS = {
     Role.CLOSE_LONG: CloseReason.OPERATOR,
 }
 _STOPPED_OUT = (Role.HEDGE_STOP, Role.HEDGE_STOP_MARKET)
+_SURELY_LISTED_MS = 86_400_000  # the exchange lists executions for months
 # A part sold leaves the average entry as it is; news that only sharpen its last digits count not.
 _SAME_ENTRY = Decimal("1e-12")
 
@@ -406,7 +407,7 @@ def _read(cycle: Cycle, asked_at_ms: int | None) -> Cycle:
 
 
 def _fills_read(cycle: Cycle, fact: FillsRead) -> Cycle:
-    if cycle.update_due_ms:
+    if cycle.update_due_ms and not _is_blank(cycle, fact):
         cycle = replace(cycle, update_read_ms=cycle.update_due_ms, update_due_ms=0)
     counted = tuple(
         f for f in fact.fills if not _is_from_before(cycle, f.client_order_id, f.time_ms)
@@ -415,6 +416,15 @@ def _fills_read(cycle: Cycle, fact: FillsRead) -> Cycle:
         if cycle.order(fill.client_order_id) is None:
             cycle = stranger_filled(cycle, fill, fact.at_ms)
     return with_fills(cycle, (f for f in counted if cycle.order(f.client_order_id) is not None))
+
+
+def _is_blank(cycle: Cycle, fact: FillsRead) -> bool:
+    """Return whether the list is empty although it must hold what is known already.
+
+    It says nothing then, and is asked for again. (The exchange forgets executions, months later.)
+    """
+    since_ms = fact.at_ms - _SURELY_LISTED_MS
+    return not fact.fills and any(f.time_ms > since_ms for f in cycle.fills if not f.is_adjustment)
 
 
 def _is_from_before(cycle: Cycle, client_order_id: str, time_ms: int) -> bool:

@@ -235,6 +235,8 @@ class TestQuestions:
         moved_at_ms = story.now_ms + 5_000
         story.now_ms += 6_000
         assert self.questions(story.position(updated_at_ms=moved_at_ms)) == {ReadFills()}
+        story.tell(FillsRead(at_ms=story.now_ms, fills=()))  # without those known: it says nothing
+        assert self.questions(story) == {ReadFills()}
         story.tell(FillsRead(at_ms=story.now_ms, fills=story.cycle.fills))
         assert self.questions(story.position(updated_at_ms=moved_at_ms)) == set()
 
