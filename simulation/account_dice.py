@@ -19,14 +19,15 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "XRPUSDT", "AVAXUSDT", "FILUSDT")
 ROUNDS = 4  # of events with an end, so that limits remember what was before
 EVENTS_A_ROUND = (20, 40)
 MIDNIGHT_MS = START_MS - START_MS % DAY_MS + DAY_MS
-BURDENS = (1, 2, 3)  # times the wallet: what a person buys beside a cycle
+# What a person buys beside a cycle, times what brings liquidation as near as the account allows.
+BURDENS = (D("0.5"), D("0.93"), D("0.97"), D("1.2"))
 
 
 def account_beginning(seed: int) -> e.History:
     """Return the account that the seed's history plays on; nothing has happened on it yet."""
     dice = Random(f"account {seed}")
     symbols = tuple(dice.sample(SYMBOLS, dice.choice([1, 2, 2, 3])))
-    distance = dice.choice([None, None, "5", "30", "30", "60"])
+    distance = dice.choice([None, "15", "15", "30", "60"])
     options = drawn_options(dice) | {"wallet": dice.choice(["10000", "3000", "1500"])}
     return e.History(
         seed=seed,
@@ -52,7 +53,7 @@ def _drawn_guards(dice: Random) -> Guards:
     )
 
 
-# What befalls monitors, the clock that their leases go by, and the account.
+# What befalls monitors, their database, and the clock that their leases go by.
 KINDS = (
     "freeze",
     "freeze",
@@ -80,7 +81,8 @@ class AccountDice:
         """Prepare the dice of a seed."""
         self._dice = Random(f"play account {history.seed}")
         self._monitors = history.monitors
-        self._wallet = int(str(history.options["wallet"]))
+        wallet, distance = D(str(history.options["wallet"])), history.min_liquidation_distance
+        self._burden = None if distance is None else wallet * 100 / distance
         self._places = [
             _Place(stage, Dice(_of_one(history, stage.symbol), stage, salt=stage.symbol))
             for stage in stages
@@ -102,6 +104,9 @@ class AccountDice:
             yield from self._on(place, self._happening(place))
             if dice.random() < trouble:
                 yield from self._trouble(place)
+            if self._burden is not None and place.stage.is_open and dice.random() < 0.06:
+                burden = int(self._burden * dice.choice(BURDENS))
+                yield from self._on(place, place.dice.buy_by_hand(burden))
             if dice.random() < 0.03:
                 yield e.ThrowSwitch(is_on=dice.random() < 0.6)
             if dice.random() < calm:
@@ -142,9 +147,6 @@ class AccountDice:
             yield e.Wait(ms=dice.choice([8_000, 16_000]))
         elif kind == "clock":
             yield e.SetDatabaseClock(ms=dice.choice([-3_600_000, -8_000, 8_000, 20_000, 3_600_000]))
-        elif kind == "burden" and place.stage.is_open:
-            burden = place.dice.buy_by_hand(self._wallet * dice.choice(BURDENS))
-            yield from self._on(place, burden)
         else:
             yield from self._on(place, iter([e.Kill(down_ms=1_000)]))
         yield from self._on(place, place.dice.go_to_where_it_matters())

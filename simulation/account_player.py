@@ -13,7 +13,7 @@ from simulation.player import CLEARS_WITHIN_S, TO_CLOSE, Player
 
 CHECKED_WITHIN_S = 6.0  # a check that was asked for, of a few symbols
 # A liquidation price is read once a minute; what funding and fees moved it by since is not judged.
-CLEARLY = Decimal("0.95")
+CLEARLY = Decimal("0.98")
 
 
 class AccountPlayer:
@@ -25,6 +25,8 @@ class AccountPlayer:
         evidence = [player.watcher.evidence for player in self.players.values()]
         for player in self.players.values():
             player.everywhere = evidence
+            own = player.watcher.evidence
+            own.neighbours = [each for each in evidence if each is not own]
 
     @property
     def cycles(self) -> int:
@@ -113,11 +115,16 @@ class AccountPlayer:
                 self._judge(cycle)
 
     def _judge_alone(self, cycle: Cycle) -> None:
-        """Judge a cycle that a trade has met at rest, if nothing else is held in the account."""
+        """Judge a cycle that a trade has met at rest, if just that is held in the account."""
         world = self.account.world
-        others = [symbol for symbol in self.players if symbol != cycle.symbol]
-        held = [world.position(s, side) for s in others for side in ("LONG", "SHORT")]
-        if not any(held):
+        held = {
+            (symbol, side): quantity
+            for symbol in self.players
+            for side in ("LONG", "SHORT")
+            if (quantity := world.position(symbol, side))
+        }
+        known = {"LONG": cycle.long.quantity, "SHORT": cycle.short.quantity}
+        if held == {(cycle.symbol, side): quantity for side, quantity in known.items() if quantity}:
             self._judge(cycle)
 
     def _judge(self, cycle: Cycle) -> None:
@@ -131,5 +138,5 @@ class AccountPlayer:
         name, text = "averaging ends where liquidation is near (rule 3)", f"{told} % of {limit}"
         is_told = any(alarm.key.startswith("near-liquidation") for alarm in cycle.alarms)
         require(is_told, name, f"{text}: no alarm")
-        resting = [order.number for order in cycle.of(Role.LEVEL) if order.is_resting]
-        require(not resting, name, f"{text}: levels {resting} rest")
+        resting = [o for o in cycle.of(Role.LEVEL) if o.is_resting and not o.is_in_flight]
+        require(not resting, name, f"{text}: {resting} rest")

@@ -22,6 +22,7 @@ class Evidence:
     seen: dict[str, int] = field(default_factory=dict)  # what → when it happened last, ms
     codes: dict[tuple[str, int], list[int]] = field(default_factory=dict)  # by role code, number
     of_order: dict[str, list[int]] = field(default_factory=dict)  # by client id
+    neighbours: list["Evidence"] = field(default_factory=list)  # of the account's other symbols
 
     def new_cycle(self, since_ms: int) -> None:
         """Forget what happened before a cycle began; what may still work is kept."""
@@ -38,7 +39,10 @@ class Evidence:
         self.seen[what] = at_ms
 
     def refused(self, client_order_id: str, code: int) -> None:
-        """Take note of a refusal that we were told of."""
+        """Take note of a refusal that we were told of; the account's concerns every symbol."""
+        if refusal(code) is Refusal.ACCOUNT:
+            for neighbour in self.neighbours:
+                neighbour.seen["kept-account-refused"] = 0
         self.codes.setdefault(name_of(client_order_id), []).append(code)
         self.of_order.setdefault(client_order_id, []).append(code)
 
@@ -101,7 +105,8 @@ def _hedge_watched(cycle: Cycle, key: str, evidence: Evidence) -> str | None:
 
 def _account(cycle: Cycle, key: str, evidence: Evidence) -> str | None:
     codes = (code for found in evidence.codes.values() for code in found)
-    return "refused" if any(refusal(code) is Refusal.ACCOUNT for code in codes) else None
+    is_own = any(refusal(code) is Refusal.ACCOUNT for code in codes)
+    return "refused" if is_own or evidence.has("kept-account-refused") else None
 
 
 def _refused_order(cycle: Cycle, key: str, evidence: Evidence) -> str | None:

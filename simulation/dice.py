@@ -435,11 +435,13 @@ class Dice:
             yield e.TradeByHand(side="SELL", position_side="SHORT", quantity=some)
 
     def buy_by_hand(self, notional: int) -> Iterator[e.OfOneSymbol]:
-        """Let a person buy for that much quote beside the cycle, and sell it again or not."""
+        """Let a person buy for that much quote beside the cycle; sell it after a fall, or not."""
         some = self._amount(notional)
         yield e.TradeByHand(side="BUY", position_side="LONG", quantity=some)
-        yield e.Wait(ms=self._dice.choice([1_000, 3_000]))
-        yield from self.drift()
+        yield e.Wait(ms=self._dice.choice([1_000, 4_000, 4_000]))
+        for _ in range(self._dice.randint(0, 3)):
+            yield from self._move(-0.012)
+            yield e.Wait(ms=2_000)
         if self._dice.random() < 0.5:
             yield e.TradeByHand(side="SELL", position_side="LONG", quantity=some)
 

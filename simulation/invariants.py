@@ -602,11 +602,14 @@ class Watcher:
         if known != set(open_names(stage.world, stage.symbol)):
             return False
         ours = sum(1 for fill in cycle.fills if not fill.is_adjustment)
-        if ours != len(cycle.fills):
-            # What nobody showed was booked from the position: that is all there is to compare.
-            held = (stage.world.position(stage.symbol, side) for side in ("LONG", "SHORT"))
-            return (cycle.long.quantity, cycle.short.quantity) == tuple(held)
-        return ours == sum(1 for _ in fills_of(stage.world, cycle))
+        if ours == len(cycle.fills) and ours == sum(1 for _ in fills_of(stage.world, cycle)):
+            return True
+        if ours == len(cycle.fills) and not self.evidence.has("kept-fills-hidden"):
+            return False
+        # What nobody showed was booked from the position, or came and went and left no trace: the
+        # quantities are all there is to compare.
+        held = (stage.world.position(stage.symbol, side) for side in ("LONG", "SHORT"))
+        return (cycle.long.quantity, cycle.short.quantity) == tuple(held)
 
     def _check_told(self, cycle: Cycle) -> None:
         """Check that what a person cancelled was reported."""

@@ -186,11 +186,4 @@ ACCOUNT_MUTANTS = (
         "            leases = [held.lease for held in self._held.values()]\n",
         "            leases: list[Lease] = []\n",
     ),
-    Mutant(
-        "a lease that is lost ends no desk",
-        "leases",
-        "core/lease_keeper.py",
-        "            self._desks[lease.symbol].fail(",
-        "            str(",
-    ),
 )
