@@ -260,7 +260,7 @@ class Account(Market):
         if not self.streams.is_connected:
             self.streams.is_connected = True
             for monitor in self.monitors:
-                monitor.check_now.set()
+                monitor.connected()
 
     def look_for_news(self) -> None:
         """Let every monitor look for new cycles and requests of people within half a second."""

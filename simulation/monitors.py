@@ -1,8 +1,9 @@
 """Monitors as processes: each holds leases, runs a desk under each, checks and polls.
 
-Leases, desks and checks are the production code's own (`core.lease_keeper`, `core.engine`,
-`core.account_checks`); what is written here is only what sockets and timers do in
-`ws_monitor_async.py`: it hands news on. A monitor can be frozen and killed whatever it waits for.
+Leases, desks, checks and what is made of news are the production code's own
+(`core.lease_keeper`, `core.engine`, `core.account_checks`, `core.account_news`); what is written
+here is only what sockets and timers do in `ws_monitor_async.py`. A monitor can be frozen and killed
+whatever it waits for.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from core.account_checks import AccountChecks
+from core.account_news import AccountNews
 from core.clients.memory_store import MemoryCycleStore
 from core.domain.band import Band
 from core.domain.cycle import AccountRefused, OperatorAsked
@@ -20,11 +22,11 @@ from core.domain.strategy import Band as Limits
 from core.engine import Desk, Surroundings
 from core.errors import StoreError
 from core.lease_keeper import LeaseKeeper, load_cycles
-from core.translate.events import AccountEvent, FundingNews, OrderNews, PositionNews
+from core.translate.events import AccountEvent
 from flows.news import handle_by_flow
 from simulation.gateway import SimulatedGateway
 from simulation.loop import Process, VirtualClock
-from simulation.stage import CHECK_AGAIN_S, CHECK_EVERY_S, STREAM_MAY_LAG_S
+from simulation.stage import CHECK_AGAIN_S, CHECK_EVERY_S
 
 POLL_EVERY_S = 5.0  # while the database tells of what is new
 _OPERATOR_WAITS_S = 10.0
@@ -71,7 +73,6 @@ class Monitor:
         self.poll_now = asyncio.Event()
         self._house = house
         self._bands = {symbol: Band() for symbol in house.symbols}
-        self._told: dict[str, PositionNews] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._leases = LeaseKeeper(
             store=house.store,
@@ -87,6 +88,13 @@ class Monitor:
             clock=house.clock,
             desks=self.desks,
             is_heard=lambda symbol: house.is_heard(),
+        )
+        self._news = AccountNews(
+            desks=self.desks,
+            is_connected=house.is_heard,
+            reconnect=lambda reason: self._news.connected(),
+            check=self._checks.run_for,
+            check_all_soon=self.check_now.set,
         )
         self._around = Surroundings(
             gateway=house.gateway,
@@ -107,6 +115,7 @@ class Monitor:
 
     def start(self) -> None:
         """Begin to watch."""
+        self.connected()
         watches = [self._leases.watch(symbol, self._around) for symbol in self._house.symbols]
         for work in (self._leases.renew(), self._check(), self._poll(), *watches):
             task = self.process.start(work)
@@ -130,46 +139,22 @@ class Monitor:
     def hear(self, event: AccountEvent) -> None:
         """Receive an account event; while it is frozen they wait in the socket."""
         if not self.is_dead:
-            self.process.call_soon(self._heard, event)
+            self.process.call_soon(self._news.take, event)
 
     def hear_trade(self, symbol: str, price: Decimal) -> None:
         """Receive a trade."""
         if not self.is_dead:
             self.process.call_soon(self._traded, symbol, price)
 
-    def _heard(self, event: AccountEvent) -> None:
-        match event:
-            case OrderNews(symbol=symbol, report=report) if symbol in self.desks:
-                self.desks[symbol].tell(report)
-            case PositionNews():
-                self._told[event.symbol] = event
-                if self._differs(event):
-                    loop = asyncio.get_running_loop()
-                    loop.call_later(STREAM_MAY_LAG_S, self._compare_again, event)
-            case FundingNews(symbol=symbol):
-                for desk in self.desks.values():
-                    if symbol in (None, desk.symbol):
-                        desk.funding_told()
-                self.check_now.set()
-            case _:
-                pass
-
     def _traded(self, symbol: str, price: Decimal) -> None:
         is_dropped = self._bands[symbol].holds(f"{price:f}")
         if not is_dropped and symbol in self.desks:
             self.desks[symbol].traded(price, self._house.clock.now_ms())
 
-    def _compare_again(self, news: PositionNews) -> None:
-        if self._told.get(news.symbol) is news and self._differs(news):
-            self.check_now.set()
-
-    def _differs(self, news: PositionNews) -> bool:
-        desk = self.desks.get(news.symbol)
-        cycle = None if desk is None else desk.open_cycle
-        if cycle is None:
-            return False
-        pairs = ((news.long, cycle.long), (news.short, cycle.short))
-        return any(told is not None and told.quantity != leg.quantity for told, leg in pairs)
+    def connected(self) -> None:
+        """Hear that its streams tell again, but nothing of before."""
+        if not self.is_dead:
+            self.process.call_soon(self._news.connected)
 
     # --- Periodic work ---
 
@@ -227,6 +212,7 @@ class Monitor:
             self._bands[symbol].set(limits.low, limits.high)
 
     def _step_taken(self, symbol: str, step: Step) -> None:
+        self._news.step_taken(step)
         self._house.room.stepped(self, symbol, step)
         if step.cycle.account_refused_at_ms > step.before.account_refused_at_ms:
             for other, desk in self.desks.items():
