@@ -98,6 +98,11 @@ REFUSED = {
         JUST_ENDED,
         "SYMBOL_COOLDOWN = 60 s: the last cycle of BTCUSDT ended 30 s ago; 30 s are left",
     ),
+    "the symbol cools down for a millisecond more": (
+        Guards(symbol_cooldown_ms=30_501),
+        JUST_ENDED,
+        "SYMBOL_COOLDOWN = 30 s: the last cycle of BTCUSDT ended 30 s ago; 1 s are left",
+    ),
     "the kill switch": (
         NO_GUARDS,
         AccountState(kill=Kill(by="ann", at_ms=1)),
