@@ -99,19 +99,22 @@ class NoticeKeeper(SqlTransactions):
     async def take_left(self) -> None:
         """Tell what nobody has kept for long."""
         async with self.reading() as connection:  # which is nearly always all
-            before = rows.moment(await database_ms(connection) - self._left_after_ms)
-            left = queries.alarms.left_notice(before=before)
-            if (await connection.execute(left)).first() is None:
+            outside = self._outside(await database_ms(connection))
+            if (await connection.execute(queries.alarms.left_notice(**outside))).first() is None:
                 return
         async with self.writing() as connection:
             now_ms = await database_ms(connection)
-            taken = queries.alarms.take_notices(
-                before=rows.moment(now_ms - self._left_after_ms), at=rows.moment(now_ms)
-            )
+            taken = queries.alarms.take_notices(**self._outside(now_ms), at=rows.moment(now_ms))
             found = (await connection.execute(taken)).mappings().all()
             await commit(connection)
         for row in sorted(found, key=lambda row: row["happened_at"]):
             self._notices.put(_told_late(rows.to_notice(row)), key=row["key"])
+
+    def _outside(self, now_ms: int) -> dict[str, datetime]:
+        return {
+            "before": rows.moment(now_ms - self._left_after_ms),
+            "after": rows.moment(now_ms + self._left_after_ms),
+        }
 
 
 @asynccontextmanager

@@ -4,7 +4,18 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Delete, Insert, Update, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Delete,
+    Insert,
+    Update,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from core.queries.tables import ALARM, NOTICE, Rows
@@ -56,14 +67,14 @@ def insert_notices() -> Insert:
     return insert(NOTICE)
 
 
-def left_notice(*, before: datetime) -> Rows:
-    """Select the key of one notice that nobody has kept since then."""
-    return select(NOTICE.c.key).where(NOTICE.c.kept_at < before).limit(1)
+def left_notice(*, before: datetime, after: datetime) -> Rows:
+    """Select the key of one notice that nobody keeps: its time lies outside these two."""
+    return select(NOTICE.c.key).where(_is_left(before, after)).limit(1)
 
 
-def take_notices(*, before: datetime, at: datetime) -> ReturningUpdate[Any]:
-    """Keep the notices that nobody has kept since then, and return them."""
-    return update(NOTICE).where(NOTICE.c.kept_at < before).values(kept_at=at).returning(NOTICE)
+def take_notices(*, before: datetime, after: datetime, at: datetime) -> ReturningUpdate[Any]:
+    """Keep the notices that nobody keeps, as `left_notice`, and return them."""
+    return update(NOTICE).where(_is_left(before, after)).values(kept_at=at).returning(NOTICE)
 
 
 def keep_notices(keys: Collection[str], *, at: datetime) -> Update:
@@ -78,3 +89,8 @@ def delete_notices(keys: Collection[str]) -> Delete:
 
 def _is_raised() -> ColumnElement[bool]:
     return ALARM.c.cleared_at.is_(None)
+
+
+def _is_left(before: datetime, after: datetime) -> ColumnElement[bool]:
+    # One from the future was kept before the clock was set back.
+    return or_(NOTICE.c.kept_at < before, NOTICE.c.kept_at > after)

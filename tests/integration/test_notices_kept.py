@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog.testing
@@ -70,10 +70,10 @@ class Process:
         while self.notices.waiting():  # noqa: ASYNC110 - a thread changes it
             await asyncio.sleep(0.001)
 
-    async def abandon(self) -> None:
+    async def abandon(self, kept_at: datetime = LONG_AGO) -> None:
         """Make all notices look as if nobody had looked after them for long."""
         async with self.engine.begin() as connection:
-            await connection.execute(NOTICE.update().values(kept_at=LONG_AGO))
+            await connection.execute(NOTICE.update().values(kept_at=kept_at))
 
 
 @pytest.fixture
@@ -150,6 +150,18 @@ async def test_one_that_a_slow_channel_keeps_waiting_is_left_to_its_process(
     await slow.keeper.tend()
     assert slow.told.titles == ["BTCUSDT: symbol-stopped"]
     assert await slow.kept() == 0
+
+
+async def test_one_from_before_the_clock_was_set_back_does_not_wait_for_its_time(
+    start: Callable[..., Process],
+) -> None:
+    gone, following = start(), start()
+    gone.notices.close()
+    gone.told.notify = lambda notice: None  # type: ignore[method-assign]
+    await gone.alarm("BTCUSDT")
+    await gone.abandon(datetime.now(tz=UTC) + timedelta(hours=1))
+    await following.keeper.take_left()
+    assert following.told.wait().title == "BTCUSDT: symbol-stopped"
 
 
 async def test_cycles_too_and_only_what_somebody_wants_to_hear(
