@@ -105,7 +105,7 @@ class Monitor:
         self._bands = {symbol: Band() for symbol in symbols}
         self._check_now = asyncio.Event()
         self._poll_now = asyncio.Event()
-        self._ready = asyncio.Event()
+        self.ready = asyncio.Event()  # set once every symbol is watched
         self._market = MarketStream(
             base_url=settings.stream_url,
             bands=self._bands,
@@ -285,8 +285,8 @@ class Monitor:
             # may not show yet, and no stream is going to tell it.
             is_settling = was_asked_for and not failed
             pause = CHECK_AGAIN_S if is_settling else check_pause_s(failed)
-            if not self._ready.is_set() and self._is_watching():
-                self._ready.set()
+            if not self.ready.is_set() and self._is_watching():
+                self.ready.set()
                 log.info("monitor ready", symbols=",".join(self.symbols))
             await asyncio.sleep(max(0.0, began + self._checks.apart_s - time.monotonic()))
 

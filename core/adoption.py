@@ -129,9 +129,7 @@ def _leverage_errors(settings: CycleSettings, config: SymbolConfig) -> Iterator[
 
 def _price_errors(grid: Grid, bid: Decimal) -> Iterator[FieldError]:
     """Yield what would be bought or sold as soon as the ladder is laid."""
-    first, what = grid.hedge_trigger, "the hedge's trigger"
-    if grid.levels:
-        first, what = grid.levels[0].price, "level 1"
+    what, first = grid.next_below
     if first is not None and first >= bid:
         reason = (
             f"{what} would lie at {shown(first)}, not below the best bid {shown(bid)}: it would "

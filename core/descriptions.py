@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 from core.adoption import Adoption
 from core.domain.alarms import RaisedAlarm
-from core.domain.cycle import Cycle, Leg, OrderState
+from core.domain.cycle import Cycle, OrderState
 from core.domain.guards import Kill
 from core.domain.webhook import AlertSecret
 from core.money import shown
-from core.narration import net_pnl
+from core.narration import net_pnl, shown_sides
 
 
 def described_secret(secret: AlertSecret) -> str:
@@ -35,7 +35,7 @@ def described_cycle(cycle: Cycle) -> list[str]:
     earned = f"so far {shown(net_pnl(cycle))} {cycle.rules.quote_asset}"
     return [
         f"cycle {cycle.key}: {', '.join([cycle.phase + reason, *marks])}",
-        f"LONG {_leg(cycle.long)}, SHORT {_leg(cycle.short)}, {earned}",
+        f"{shown_sides(cycle)}, {earned}",
         *(f"order {_order(order)}" for order in cycle.orders if not order.is_over),
     ]
 
@@ -73,10 +73,6 @@ def described_adoption(found: Adoption) -> list[str]:
         *hedge,
         *(f"note: {warning}" for warning in found.warnings),
     ]
-
-
-def _leg(leg: Leg) -> str:
-    return f"{shown(leg.quantity)} at {shown(leg.entry)}" if leg.quantity else "0"
 
 
 def _order(order: OrderState) -> str:

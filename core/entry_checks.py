@@ -225,9 +225,7 @@ def _entry_price_errors(
             f"above the market: at most best ask {to_wire(prices.ask)} × 1.002 = {_plain(highest)}"
         )
         yield FieldError(field="open.entry_price", value=value, reason=reason)
-    first, what = grid.hedge_trigger, "the hedge's trigger"
-    if grid.levels:
-        first, what = grid.levels[0].price, "level 1"
+    what, first = grid.next_below
     if first is not None and first >= prices.bid:
         reason = f"{what} would lie at {to_wire(first)}, not below the best bid {prices.bid:f}"
         yield FieldError(field="open.entry_price", value=value, reason=reason)

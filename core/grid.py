@@ -98,6 +98,13 @@ class Grid:
         """Return level `number`, counted from 1."""
         return self.levels[number - 1]
 
+    @property
+    def next_below(self) -> tuple[str, Price | None]:
+        """Return what lies next below the entry, by name and price; None: nothing does."""
+        if self.levels:
+            return "level 1", self.levels[0].price
+        return "the hedge's trigger", self.hedge_trigger
+
 
 def calculate_grid_orders(
     payload: CycleSettings,

@@ -59,6 +59,11 @@ def shown_result(cycle: Cycle) -> str:
     )
 
 
+def shown_sides(cycle: Cycle) -> str:
+    """Return what both sides hold, and at which average prices."""
+    return f"LONG {_leg(cycle.long)}, SHORT {_leg(cycle.short)}"
+
+
 def _lines(before: Cycle, after: Cycle) -> Iterator[Line]:
     known = {order.client_order_id: order for order in before.orders}
     for order in after.orders:
@@ -87,7 +92,7 @@ def _order_lines(before: OrderState | None, order: OrderState, cycle: Cycle) -> 
     if _has_triggered(order) and not (before is not None and _has_triggered(before)):
         yield Line(text=f"{name} triggered")
     if executed:
-        yield Line(text=f"{name} filled {_progress(order, executed)}: {_sides(cycle)}")
+        yield Line(text=f"{name} filled {_progress(order, executed)}: {shown_sides(cycle)}")
     if order.is_over and not (before is not None and before.is_over):
         end = _ENDS.get(order.ended_by) if order.ended_by is not None else None
         if end is not None:
@@ -127,12 +132,7 @@ def _progress(order: OrderState, executed: Decimal) -> str:
     return now if whole is None or whole == executed else f"{now} of {shown(whole)}"
 
 
-def _sides(cycle: Cycle) -> str:
-    return f"LONG {shown_leg(cycle.long)}, SHORT {shown_leg(cycle.short)}"
-
-
-def shown_leg(leg: Leg) -> str:
-    """Return what one side holds, and at which average price."""
+def _leg(leg: Leg) -> str:
     if not leg.quantity:
         return "0"
     # An entry of 0: the execution is known, its price is still being read.

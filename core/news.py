@@ -11,7 +11,7 @@ from typing import Final
 from core.domain.cycle import Cycle, OrderState, Phase, Role
 from core.domain.step import Step
 from core.money import ZERO, shown
-from core.narration import net_pnl, shown_leg, shown_result
+from core.narration import net_pnl, shown_result, shown_sides
 from core.ports import Notice, Topic
 
 _HEDGES: Final = (Role.HEDGE, Role.HEDGE_MARKET)
@@ -30,13 +30,13 @@ def _news(before: Cycle, after: Cycle, at_ms: int) -> Iterator[Notice]:
         yield _notice(after, at_ms, Topic.CYCLE, "opened", what)
     for order in _ended_with_executions(before, after):
         if order.role is Role.LEVEL:
-            what = f"level {order.number} bought {_amount(order, after)}; {_sides(after)}"
+            what = f"level {order.number} bought {_amount(order, after)}; {shown_sides(after)}"
             yield _notice(after, at_ms, Topic.DETAIL, "averaged", what)
         elif order.role in _HEDGES:
-            what = f"hedge {order.number} sold {_amount(order, after)}; {_sides(after)}"
+            what = f"hedge {order.number} sold {_amount(order, after)}; {shown_sides(after)}"
             yield _notice(after, at_ms, Topic.DETAIL, "hedged", what)
     if before.short.quantity and not after.short.quantity and after.phase is Phase.TRADING:
-        what = f"SHORT is closed; {_sides(after)}, net so far {_net(after)}"
+        what = f"SHORT is closed; {shown_sides(after)}, net so far {_net(after)}"
         yield _notice(after, at_ms, Topic.DETAIL, "hedge closed", what)
     if after.phase is Phase.ENDED and before.phase is not Phase.ENDED:
         what = f"{after.close_reason}: {shown_result(after)}"
@@ -90,10 +90,6 @@ def _amount(order: OrderState, cycle: Cycle) -> str:
     average = _average(order, cycle)
     at = f" at {shown(average)}" if average else ""
     return f"{shown(order.executed)} {cycle.rules.base_asset}{at}"
-
-
-def _sides(cycle: Cycle) -> str:
-    return f"LONG {shown_leg(cycle.long)}, SHORT {shown_leg(cycle.short)}"
 
 
 def _net(cycle: Cycle) -> str:

@@ -39,7 +39,7 @@ from core.ports import Clock, FundingRecord, OrderGateway
 # The exchange takes a request whose timestamp is this far ahead of its clock, so an entry may fill
 # before the time at which, by our clock, it was accepted.
 CLOCKS_MAY_DIFFER_MS = 1_000
-_CLOCKS_DIFFER_MS = 60_000  # far more than they do
+_WELL_BEFORE_MS = 60_000  # far more than clocks differ
 
 
 def fills_since_ms(cycle: Cycle) -> int:
@@ -142,9 +142,7 @@ class SymbolReads:
         """
         ours = [o for o in cycle.orders if o.role is not Role.FOREIGN]
         newest = max((o.created_at_ms for o in ours), default=cycle.accepted_at_ms)
-        reports = await self._gateway.orders_since(
-            self._symbol, since_ms=newest - _CLOCKS_DIFFER_MS
-        )
+        reports = await self._gateway.orders_since(self._symbol, since_ms=newest - _WELL_BEFORE_MS)
         return tuple(r for r in reports if r.client_order_id.startswith(cycle.client_id_prefix))
 
     def _now(self) -> int:

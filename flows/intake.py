@@ -39,7 +39,7 @@ from core.grid import Grid
 from core.schemas.payload import Body, content_digest
 from core.schemas.webhook import Alert, AlertKind, parse_alert, require_fresh
 from flows.alert_checks import AlertChecks
-from flows.positions_flow import Entries, EntryOrdered, close_positions, open_long_position
+from flows.positions_flow import Entries, EntryOrdered, open_long_position
 from flows.preview import Previewed, preview_position
 from flows.signals import SIGNALS, Signal, carry_out_signal
 
@@ -323,7 +323,7 @@ class Intake:
         if alert.kind is AlertKind.SKIPPED:
             return _answered(alert, webhook_id, AlertStatus.SKIPPED, "disabled by its sender")
         if alert.kind is AlertKind.FLAT:
-            return await self._flat(alert, webhook_id)
+            return await self._flat(alert, progress)
         if alert.kind in SIGNALS:
             return await self._signal(alert, progress)
         assert alert.settings is not None
@@ -373,10 +373,24 @@ class Intake:
         )
 
     async def _signal(self, alert: Alert, progress: _Progress) -> Answer:
-        webhook_id = progress.webhook_id
-        assert webhook_id is not None
         if not alert.is_test:
             await self._checks.require_new(alert, None)
+        return await self._carry_out(alert, progress)
+
+    async def _flat(self, alert: Alert, progress: _Progress) -> Answer:
+        webhook_id = progress.webhook_id
+        assert webhook_id is not None
+        if alert.is_test:
+            text = f"test: FLAT_ACTION={'close' if self._flat_closes else 'ignore'} would decide"
+            return _answered(alert, webhook_id, AlertStatus.TESTED, text)
+        if not self._flat_closes:
+            text = "FLAT_ACTION is ignore: nothing is closed"
+            return _answered(alert, webhook_id, AlertStatus.SKIPPED, text)
+        return await self._carry_out(alert, progress)
+
+    async def _carry_out(self, alert: Alert, progress: _Progress) -> Answer:
+        webhook_id = progress.webhook_id
+        assert webhook_id is not None
         asked = await carry_out_signal(
             Signal(
                 store=self._store,
@@ -390,28 +404,6 @@ class Intake:
         if alert.is_test:
             status = AlertStatus.TESTED
         return _answered(alert, webhook_id, status, asked.text)
-
-    async def _flat(self, alert: Alert, webhook_id: int) -> Answer:
-        if alert.is_test:
-            text = f"test: FLAT_ACTION={'close' if self._flat_closes else 'ignore'} would decide"
-            return _answered(alert, webhook_id, AlertStatus.TESTED, text)
-        if not self._flat_closes:
-            text = "FLAT_ACTION is ignore: nothing is closed"
-            return _answered(alert, webhook_id, AlertStatus.SKIPPED, text)
-        asked = await close_positions(
-            self._store,
-            alert.symbol,
-            close_long=True,
-            close_short=True,
-            asked_by=_ASKED_BY.format(webhook_id),
-            asked_at_ms=self._entries.clock.now_ms(),
-            is_signal=True,
-        )
-        if asked is None:
-            text = f"{alert.symbol} has no open cycle"
-            return _answered(alert, webhook_id, AlertStatus.SKIPPED, text)
-        text = f"the monitor is asked to close the cycle of {alert.symbol} (request {asked})"
-        return _answered(alert, webhook_id, AlertStatus.ACCEPTED, text)
 
     # --- The row ---
 

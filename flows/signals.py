@@ -1,4 +1,4 @@
-"""Alerts that do not open: close, cancel, pause, resume, close_all.
+"""Alerts that do not open: close (and `flat`, where it closes), cancel, pause, resume, close_all.
 
 Each is a request to the monitor, and may be repeated: what is asked for twice happens once.
 """
@@ -144,6 +144,7 @@ def _of_open_cycle(number: int | None) -> str:
 
 _CARRIED_OUT: Final[dict[AlertKind, Callable[[Signal], Awaitable[Asked]]]] = {
     AlertKind.CLOSE: _close,
+    AlertKind.FLAT: _close,
     AlertKind.CANCEL: _cancel,
     AlertKind.PAUSE: _pause,
     AlertKind.RESUME: _resume,

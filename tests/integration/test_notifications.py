@@ -137,7 +137,7 @@ async def ask_for_a_pause(database_url: str, notifications: Notifications) -> No
     world = World(now_ms=wall_ms(), symbols=[BTC])
     async with monitor(world, database_url, notifications=notifications) as (watching, store):
         running = asyncio.create_task(watching.run())
-        await until(lambda: watching._ready.is_set() or running.done())
+        await until(lambda: watching.ready.is_set() or running.done())
         cycle = await begun(store)
         action = OperatorAction.PAUSE
         number = await store.ask_operator(
