@@ -45,6 +45,7 @@ log = structlog.get_logger(__name__)
 
 KEEP_ENDED_MS = 60_000  # an ended cycle's late fills are still ours
 MOST_WAITING = 10_000  # trades, which are then folded; events, which are never dropped
+_ORPHANS_KEPT_MS = 5_000  # ten looks at what began
 _LOOK_AGAIN_MS = 500  # at a cycle that another process may be writing to
 _STORE_RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -396,7 +397,7 @@ class Desk:
         else:
             self._tell_all(cycle, uncounted_payments(cycle, records, at_ms=self._now()))
 
-    # --- Waiting ---
+    # --- What waits ---
 
     def _put(self, queued: Queued) -> None:
         if not self._facts and not self._is_stepping:
@@ -433,9 +434,9 @@ class Desk:
         self._wake_at_ms = at_ms if wake is None else min(wake, at_ms)
 
     def _release_orphans(self) -> None:
-        """Let reports go whose cycle nobody found for 5 s; the next check sees what they did."""
+        """Let reports go whose cycle nobody found; the next check sees what they did."""
         now = self._now()
-        self._orphans = [(since, r) for since, r in self._orphans if now < since + 5_000]
+        self._orphans = [(since, r) for since, r in self._orphans if now < since + _ORPHANS_KEPT_MS]
         if self._orphans:
             self._wake_at(now + _LOOK_AGAIN_MS)
 
