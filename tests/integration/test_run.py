@@ -207,7 +207,8 @@ async def test_a_killed_launcher_leaves_nobody_and_the_next_start_carries_on(
 
     async with running(data) as run:
         held = await run.until("held ")
-        assert "LONG 0.004 at" in held or "LONG 0.01 at" in held
+        # The entry, or as many levels as a slow machine let fill before.
+        assert re.search(r"LONG 0\.(004|01|022|046) at", held), held
         assert any("is open and goes on" in line for line in run.lines)
         await until(lambda: _is_ready(run))
         code, output = await operate(data, "status")
