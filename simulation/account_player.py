@@ -13,7 +13,7 @@ from simulation.player import CLEARS_WITHIN_S, TO_CLOSE, Player
 
 CHECKED_WITHIN_S = 6.0  # a check that was asked for, of a few symbols
 # A liquidation price is read once a minute; what funding and fees moved it by since is not judged.
-CLEARLY = Decimal("0.98")
+CLEARLY = Decimal("0.995")
 
 
 class AccountPlayer:

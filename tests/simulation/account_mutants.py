@@ -113,13 +113,6 @@ ACCOUNT_MUTANTS = (
         "    return cycle\n",
     ),
     Mutant(
-        "no trade is held against the liquidation price",
-        "near liquidation",
-        DOMAIN + "liquidation.py",
-        "    return cycle if cycle.is_near_liquidation else _judged(cycle, price)\n",
-        "    return cycle\n",
-    ),
-    Mutant(
         "the liquidation price is not read again after a fill",
         "near liquidation",
         DOMAIN + "liquidation.py",
