@@ -49,7 +49,7 @@ from core.errors import (
 from core.lease_keeper import LeaseKeeper, load_cycles
 from core.logging_setup import secret_texts, set_up_logging
 from core.narration import narrate
-from core.patience import until_it_works
+from core.patience import is_called_within, until_it_works
 from core.ports import Clock
 from flows.daily_summary import tell_each_day
 from flows.gateway import make_gateway
@@ -241,7 +241,8 @@ class Monitor:
         """Find new cycles and what the operator asks for."""
         while True:
             is_told = self._notifications.is_listening
-            await self._pause(self._poll_now, POLL_LISTENING_S if is_told else POLL_EVERY_S)
+            pause = POLL_LISTENING_S if is_told else POLL_EVERY_S
+            await is_called_within(pause, self._poll_now)
             if not self._desks:
                 continue
             try:
@@ -278,7 +279,7 @@ class Monitor:
         """Compare with the exchange at start, after every (re)connect and every minute."""
         pause, failed = CHECK_EVERY_S, 0
         while True:
-            was_asked_for = await self._pause(self._check_now, pause)
+            was_asked_for = await is_called_within(pause, self._check_now)
             began = time.monotonic()
             failed = 0 if await self._checks.run() else failed + 1
             # Again soon also after a connect: reads lag behind, so what happened right before it
@@ -311,16 +312,6 @@ class Monitor:
                 shown |= {symbol: price for symbol, (_, price) in new.items()}
             except StoreError as error:
                 log.warning("prices not shown", symbols=",".join(new), error=str(error))
-
-    async def _pause(self, event: asyncio.Event, seconds: float) -> bool:
-        """Return True when the event was set, or False after `seconds`."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await event.wait()
-        except TimeoutError:
-            return False
-        finally:
-            event.clear()
 
     # --- News ---
 

@@ -1,4 +1,4 @@
-"""Waiting for what is away: nothing is decided on a stale picture."""
+"""Waiting: for what is away, since nothing is decided on a stale picture, and for a next time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,3 +23,14 @@ async def until_it_works(what: str, attempt: Callable[[], Awaitable[None]]) -> N
             tries += 1
             log.warning("waiting", what=what, error=str(error), again_in_s=pause)
             await asyncio.sleep(pause)
+
+
+async def is_called_within(seconds: float, event: asyncio.Event) -> bool:
+    """Return True once the event is set, or False after `seconds`; it is clear then."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False
+    finally:
+        event.clear()

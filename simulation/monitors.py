@@ -22,6 +22,7 @@ from core.domain.strategy import Band as Limits
 from core.engine import Desk, Surroundings
 from core.errors import StoreError
 from core.lease_keeper import LeaseKeeper, load_cycles
+from core.patience import is_called_within
 from core.translate.events import AccountEvent
 from flows.news import handle_by_flow
 from simulation.gateway import SimulatedGateway
@@ -161,7 +162,7 @@ class Monitor:
     async def _check(self) -> None:
         pause = CHECK_EVERY_S
         while True:
-            was_asked_for = await _pause(self.check_now, pause)
+            was_asked_for = await is_called_within(pause, self.check_now)
             is_answered = await self._checks.run()
             is_soon = was_asked_for or not is_answered
             pause = CHECK_AGAIN_S if is_soon else CHECK_EVERY_S
@@ -170,7 +171,7 @@ class Monitor:
     async def _poll(self) -> None:
         store, clock = self._house.store, self._house.clock
         while True:
-            await _pause(self.poll_now, POLL_EVERY_S)
+            await is_called_within(POLL_EVERY_S, self.poll_now)
             try:
                 for cycle in await load_cycles(store, clock, tuple(self.desks)):
                     desk = self.desks.get(cycle.symbol)
@@ -223,14 +224,3 @@ class Monitor:
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._house.room.broke(error)
-
-
-async def _pause(event: asyncio.Event, seconds: float) -> bool:
-    """Return True when the event was set, or False after `seconds`."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await event.wait()
-    except TimeoutError:
-        return False
-    finally:
-        event.clear()
