@@ -39,8 +39,9 @@ lint: $(VENV)
 	$(PY) -m mypy .
 	$(PY) .venv/bin/lint-imports
 
+# Three processes on two cores: half of these tests' time is waiting for other programs.
 test: check browser ## everything: check, then integration, simulation, contract and browser tests
-	HYPOTHESIS_PROFILE=$(PROFILE) $(PY) -m pytest tests --ignore=tests/unit --ignore=tests/compose -n 2 --dist worksteal
+	HYPOTHESIS_PROFILE=$(PROFILE) $(PY) -m pytest tests --ignore=tests/unit --ignore=tests/compose -n 3 --dist worksteal
 
 test-postgres: $(VENV) ## the stories with real processes once more, all of them on PostgreSQL
 	STORIES_ON=postgresql $(PY) -m pytest tests/integration/e2e -n 2 --dist worksteal

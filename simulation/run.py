@@ -22,7 +22,7 @@ from simulation.player import Player
 from simulation.stage import Market, Stage
 
 CYCLES_A_SEED = 5
-ACCOUNT_EVERY = 4  # seeds; the others are of one symbol, without leases or limits
+ACCOUNT_EVERY = 8  # seeds; the others are of one symbol, without leases or limits
 MOST_TRIES = 400  # of making a failure's history shorter
 # What is logged where something raised what nobody expected, and others go on.
 _UNSEEN = ("task failed", "symbol stopped; its state is loaded anew", "check failed")
