@@ -52,8 +52,8 @@ storm: $(VENV) ## cycles while the exchange does everything wrong that it can: S
 fuzz: $(VENV) ## ten thousand requests of any kind to the API: FUZZ_EXAMPLES=10000
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-10000} $(PY) -m pytest -o timeout=3600 tests/integration/test_fuzz.py
 
-crash-matrix: $(VENV) ## kill API and monitor at every point of whole cycles: DATABASE=postgresql WORKERS=4
-	@$(PY) -m tests.crash_matrix --database $(or $(DATABASE),sqlite) --workers $(or $(WORKERS),4)
+crash-matrix: $(VENV) ## kill API and monitor at every point of whole cycles: DATABASE=postgresql WORKERS=8
+	@$(PY) -m tests.crash_matrix --database $(or $(DATABASE),sqlite) --workers $(or $(WORKERS),8)
 SEEDS ?= 1-200
 simulate: $(VENV) ## thousands of cycles in virtual time: SEEDS=1-200, PRICES=file of klines, or REPLAY=file
 	@$(PY) -m simulation $(if $(REPLAY),--replay "$(REPLAY)",--seeds "$(SEEDS)") $(if $(PRICES),--prices "$(PRICES)")

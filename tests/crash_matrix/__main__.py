@@ -1,6 +1,6 @@
 """Kill API and monitor at every point of whole cycles, restart them, and compare the ends.
 
-    python -m tests.crash_matrix [--database postgresql] [--tales hedged,…] [--workers 4]
+    python -m tests.crash_matrix [--database postgresql] [--tales hedged,…] [--workers 8]
 
 Each tale is first played undisturbed: that gives the points and the end. Then it is played once
 for each point and mode, see `performance.Mode`. The table goes to standard output, its last line
@@ -359,7 +359,7 @@ def _asked(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", default="", help="points with this in their name")
     parser.add_argument("--no-clock", dest="clock", action="store_false", help="step no clock")
     parser.add_argument("--list", action="store_true", help="list the points and kill nobody")
-    parser.add_argument("--workers", type=int, default=4, help="worlds at a time")
+    parser.add_argument("--workers", type=int, default=8, help="worlds at a time")
     asked = parser.parse_args(arguments)
     asked.tales = [TALES[name] for name in asked.tales.split(",")]
     asked.modes = [Mode(name) for name in asked.modes.split(",") if name]
