@@ -3,6 +3,7 @@
 Each has its own payload and price path, and ends with both books being the same to the digit.
 """
 
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -256,9 +257,13 @@ def test_6_closed_by_hand_from_outside(world: World) -> None:
     )
     story.until_resting(lv1=("0.198", "500"), tp0=("0.204", "500"))
     take_profit = next(o for o in story.orders() if o.type is OrderType.LONG_TAKE_PROFIT)
-    # A person's closing order finds the quantity reserved; they cancel what reserves it first.
+    # A person's closing order finds the quantity reserved; they cancel what reserves it first. The
+    # monitor would be quicker than they are, and offer the quantity anew in between.
+    world.monitor.send(signal.SIGSTOP)
+    until(lambda: world.monitor.is_frozen, lambda: "the monitor is not stopped")
     world.control("outside", {"action": "cancel", "client_id": take_profit.client_order_id})
     story.by_hand("SELL", "LONG", "500")
+    world.monitor.thaw()
     cycle = story.until_ended("outside", alarms=["cancelled by someone else", "not ours"])
     assert cycle.realised == 0
 
